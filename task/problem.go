@@ -19,6 +19,8 @@ type Problem struct {
 	Status int `json:"status"`
 	// Detail says what is wrong this time and what to do about it.
 	Detail string `json:"detail,omitempty"`
+	// Code is the failure's code, in the problem that tells of one.
+	Code string `json:"code,omitempty"`
 	// TaskID is the task that the problem is about; empty if there is none.
 	TaskID string `json:"task_id,omitempty"`
 

@@ -22,8 +22,9 @@ type Route struct {
 	Concurrency int
 	// Timeout bounds one call, until its answer is complete. Zero: 30 minutes.
 	Timeout time.Duration
-	// Attempts is how many calls a task may have, interrupted ones included.
-	// Zero: 3.
+	// Attempts is how many calls a task may have, not counting those that the
+	// end of the process cut short. Zero: 8, which with the default backoff
+	// bridges two minutes without a backend.
 	Attempts int
 	// Backoff is the pause before the second call; it doubles before each
 	// further one, up to a minute, ±20 %. Zero: 1 second.
@@ -37,8 +38,9 @@ type Route struct {
 	// MaxResponse is the largest response body that is kept, in bytes; more is
 	// a final failure. Zero: 1 GiB.
 	MaxResponse int64
-	// Retention is how long a settled task is kept for its client to look at.
-	// Negative: not at all. Zero: 24 hours.
+	// Retention is how long a settled task is kept for its client to look at;
+	// one whose callback is dead is kept for 7 days at least. Negative: not at
+	// all. Zero: 24 hours.
 	Retention time.Duration
 
 	// Destinations decides which callback URLs are accepted. Nil: all.

@@ -90,6 +90,8 @@ type Due struct {
 	Action Action // ActionCall or ActionDeliver
 	Lane   uint64 // see [Task.Lane]
 	At     time.Time
+	// Deadline is the task's, for ActionCall; zero if it has none.
+	Deadline time.Time
 }
 
 // IdempotencyKey keeps a client that repeats a request from making two tasks.

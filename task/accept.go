@@ -1,0 +1,225 @@
+package task
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"time"
+)
+
+// Acceptance is a request that is to become a task. Its callback URLs were
+// checked before.
+type Acceptance struct {
+	Route   *Route
+	Request *Request  // all but its Body and Trailer
+	Body    io.Reader // nil: no body
+	// ContentLength is the body's size in bytes, -1 if unknown.
+	ContentLength int64
+	// Trailer returns the request's trailer once Body was read; may be nil.
+	Trailer func() http.Header
+
+	CallbackURL string // empty: the client polls
+	Client      ClientOptions
+	Owner       string // who may see the task; empty: whoever knows its id
+	TraceParent string
+	// Hold keeps the callback back when the task is done, until Answered or
+	// Unhold is called: the client may get the answer directly.
+	Hold bool
+}
+
+// Accept stores a request as a task, durably, and queues its backend call.
+// When it returns a task, 202 may be answered. With an idempotency key that
+// was used before for the same request, that request's task is returned.
+//
+// An error is a *Problem, fit for the client; nothing was kept then.
+func (e *Engine) Accept(ctx context.Context, a Acceptance) (*Task, error) {
+	if !e.begin() {
+		return nil, unavailable("the server is stopping", nil)
+	}
+	defer e.working.Done()
+	if e.pending.Add(1) > e.max && e.max > 0 {
+		e.pending.Add(-1)
+		p := NewProblem(http.StatusTooManyRequests, ProblemQueueFull,
+			fmt.Sprintf("%d tasks are pending, which is the limit; try again later", e.max))
+		p.RetryAfter = 10 * time.Second
+		return nil, p
+	}
+	t, err := e.accept(ctx, a)
+	if err != nil {
+		e.pending.Add(-1)
+	}
+	var duplicate *DuplicateError
+	if errors.As(err, &duplicate) {
+		return e.repeated(ctx, duplicate)
+	}
+	return t, err
+}
+
+func (e *Engine) accept(ctx context.Context, a Acceptance) (*Task, error) {
+	now := time.Now()
+	t := &Task{
+		ID:          NewID(now),
+		Route:       a.Route.Name,
+		Owner:       a.Owner,
+		CreatedAt:   now,
+		NextCallAt:  a.Client.NotBefore,
+		Deadline:    a.Client.Deadline,
+		TraceParent: a.TraceParent,
+		Callback: Callback{
+			URL:      a.CallbackURL,
+			ErrorURL: a.Client.ErrorURL,
+			Events:   a.Client.Events,
+			Format:   a.Client.Format,
+			Header:   a.Client.Header,
+		},
+	}
+	var digest hash.Hash
+	if a.Client.IdempotencyKey != "" {
+		digest = sha256.New()
+		for _, s := range []string{a.Request.Method, a.Request.Host, a.Request.RequestURI, a.CallbackURL} {
+			writeString(digest, s)
+		}
+	}
+	body, err := e.takeBody(ctx, t.ID, a, digest)
+	if err != nil {
+		return nil, err
+	}
+	a.Request.Body = body
+	if a.Trailer != nil {
+		a.Request.Trailer = a.Trailer()
+	}
+	var key *IdempotencyKey
+	if digest != nil {
+		name := sha256.New()
+		for _, s := range []string{a.Route.Name, a.Owner, a.Client.IdempotencyKey} {
+			writeString(name, s)
+		}
+		key = &IdempotencyKey{Name: [32]byte(name.Sum(nil)), Fingerprint: [32]byte(digest.Sum(nil))}
+	}
+	if a.Hold {
+		e.hold(t.ID)
+	}
+	// Whoever learns the id early, by the idempotency key, must wait until the
+	// task is handed over.
+	w, _ := e.claim(ctx, t.ID)
+	if w == nil {
+		return nil, refusal(ctx.Err())
+	}
+	defer e.release(t.ID, w)
+	if err := e.store.Create(ctx, t, a.Request, key); err != nil {
+		e.unhold(t.ID)
+		if body.Stored {
+			if err := e.store.Remove(context.WithoutCancel(ctx), t.ID); err != nil {
+				e.log.Sugar().Warnf("removing the body of a refused request: %v", err)
+			}
+		}
+		var duplicate *DuplicateError
+		if errors.As(err, &duplicate) {
+			if duplicate.Fingerprint != key.Fingerprint {
+				return nil, NewProblem(http.StatusUnprocessableEntity, ProblemIdempotencyReused,
+					"this Idempotency-Key was sent before with another request; use a new key for a new request")
+			}
+			return nil, duplicate
+		}
+		return nil, refusal(err)
+	}
+	accepted := *t
+	e.observer.TaskAccepted(t.Route)
+	e.hand(t, a.Request, nil)
+	e.calls.push(LaneOf(t.Route), t.ID, t.NextCallAt)
+	if !t.Deadline.IsZero() {
+		e.deadlines.push(0, t.ID, t.Deadline)
+	}
+	return &accepted, nil
+}
+
+// takeBody reads the body, inline or into the store, and into digest if not nil.
+func (e *Engine) takeBody(ctx context.Context, id ID, a Acceptance, digest hash.Hash) (Body, error) {
+	if a.Body == nil || a.ContentLength == 0 {
+		return Body{}, nil
+	}
+	limit := a.Route.maxBody()
+	if a.ContentLength > limit {
+		return Body{}, bodyTooLarge(limit)
+	}
+	s := &spool{ctx: ctx, store: e.store, id: id, part: RequestPart, max: limit}
+	if n := a.ContentLength; n > 0 && n <= InlineLimit {
+		s.inline = make([]byte, 0, n+1) // one more, so that the read that finds the end has room
+	}
+	from := a.Body
+	if digest != nil {
+		from = io.TeeReader(from, digest)
+	}
+	_, err := s.ReadFrom(from)
+	var body Body
+	if err == nil {
+		body, err = s.close()
+	}
+	if err == nil && a.ContentLength > 0 && body.Size != a.ContentLength {
+		err = &readError{io.ErrUnexpectedEOF}
+	}
+	if err == nil {
+		return body, nil
+	}
+	s.discard()
+	var tooLarge *http.MaxBytesError
+	var reading *readError
+	switch {
+	case errors.Is(err, errTooLarge):
+		return Body{}, bodyTooLarge(limit)
+	case errors.As(err, &tooLarge):
+		return Body{}, bodyTooLarge(tooLarge.Limit)
+	case errors.As(err, &reading):
+		return Body{}, NewProblem(http.StatusBadRequest, ProblemBadBody,
+			"the request body ended early or was malformed").Because(reading.err)
+	default:
+		return Body{}, refusal(err)
+	}
+}
+
+// repeated is the answer to a request that was made before.
+func (e *Engine) repeated(ctx context.Context, duplicate *DuplicateError) (*Task, error) {
+	t, err := e.Task(ctx, duplicate.ID)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	return t, nil
+}
+
+func bodyTooLarge(limit int64) *Problem {
+	return NewProblem(http.StatusRequestEntityTooLarge, ProblemBodyTooLarge,
+		fmt.Sprintf("at most %d bytes are accepted", limit))
+}
+
+// refusal is the client's view of a store that did not take a task.
+func refusal(err error) *Problem {
+	switch {
+	case errors.Is(err, ErrNoSpace):
+		p := unavailable("the server has no space left for tasks", err)
+		p.RetryAfter = 30 * time.Second
+		return p
+	case errors.Is(err, context.Canceled):
+		return NewProblem(499, ProblemUnavailable, "the client went away").Because(err)
+	default:
+		return unavailable("the task could not be stored", err)
+	}
+}
+
+func unavailable(detail string, cause error) *Problem {
+	p := NewProblem(http.StatusServiceUnavailable, ProblemUnavailable, detail+"; try again later").Because(cause)
+	p.RetryAfter = 5 * time.Second
+	return p
+}
+
+// writeString writes s so that no two lists of strings give the same bytes.
+func writeString(w io.Writer, s string) {
+	var n [8]byte
+	binary.BigEndian.PutUint64(n[:], uint64(len(s)))
+	w.Write(n[:])
+	io.WriteString(w, s)
+}

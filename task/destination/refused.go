@@ -1,0 +1,72 @@
+package destination
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+)
+
+// RefusedError says that the policy does not let callbacks go to a host. From
+// a [Transport] it may mean something new, since a name can lead elsewhere
+// than it did when it was checked, and back.
+type RefusedError struct {
+	// Host is the host, and port if any, as in the URL.
+	Host string
+	// Reason is why, in words for the client: no address but what the URL has.
+	Reason string
+	// Hint is for the operator's log and nobody else: the address that the host
+	// turned out to have, and the option that would allow it.
+	Hint string
+}
+
+// Error is for everybody: it does not tell the Hint.
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("callbacks to %s are not allowed: %s", e.Host, e.Reason)
+}
+
+// hint is a refusal as the operator's log has it.
+type hint struct{ *RefusedError }
+
+func (h hint) Error() string { return h.Hint }
+func (h hint) Unwrap() error { return h.RefusedError }
+
+const notPublic = "only public addresses may be called"
+
+// refuse makes the refusal of an address; why follows it in the hint.
+func refuse(t *target, ip netip.Addr, reason, why string) *RefusedError {
+	what := ip.String() + " is an address "
+	if t.name != "" {
+		what = t.name + " leads to " + ip.String() + ", "
+	}
+	return &RefusedError{Host: t.authority, Reason: reason, Hint: what + why}
+}
+
+func refusePlain(t *target) *RefusedError {
+	return &RefusedError{
+		Host:   t.authority,
+		Reason: "plain http is not allowed, use https",
+		Hint:   fmt.Sprintf("to allow plain http there, add `allow %s`; to all public addresses, `allow http`", t.ruleName()),
+	}
+}
+
+func refuseUnlisted(t *target) *RefusedError {
+	return &RefusedError{
+		Host:   t.authority,
+		Reason: "it is not one of the hosts that may be called",
+		Hint:   fmt.Sprintf("it is not in `only`; if callbacks are to go there, add `only %s`", t.ruleName()),
+	}
+}
+
+// ruleName is the host as a rule has it.
+func (t *target) ruleName() string {
+	if t.name != "" {
+		return t.name
+	}
+	return addressOf(t.ip).String()
+}
+
+// hostPort is host and port as a rule has them.
+func (t *target) hostPort() string {
+	return net.JoinHostPort(t.ruleName(), strconv.Itoa(int(t.port)))
+}
