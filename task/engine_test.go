@@ -122,6 +122,13 @@ func (w *world) answers(f func(ctx context.Context, call *task.Call, rw http.Res
 	w.backend = f
 }
 
+// hears changes how receivers answer from now on; nil is with 200.
+func (w *world) hears(f func(*http.Request) (*http.Response, error)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.receiver = f
+}
+
 func (w *world) task(id task.ID) *task.Task {
 	t, err := w.engine.Task(w.Context(), id)
 	require.NoError(w, err)
@@ -346,7 +353,7 @@ func TestABackendThatHangsTimesOut(t *testing.T) {
 func TestDeliveryFollowsTheSchedule(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.receiver = func(*http.Request) (*http.Response, error) { return answer(500), nil }
+		w.hears(func(*http.Request) (*http.Response, error) { return answer(500), nil })
 		id := w.accept()
 		time.Sleep(100 * time.Hour)
 		synctest.Wait()
@@ -362,9 +369,7 @@ func TestDeliveryFollowsTheSchedule(t *testing.T) {
 		require.Equal(t, task.CallbackDead, dead.Callback.Status)
 		require.Len(t, dead.Callback.Log, len(got))
 
-		w.mu.Lock()
-		w.receiver = nil
-		w.mu.Unlock()
+		w.hears(nil)
 		_, err := w.engine.Redeliver(t.Context(), id)
 		require.NoError(t, err)
 		synctest.Wait()
@@ -391,7 +396,7 @@ func TestWhatReceiversAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) { // begins at midnight, 1 January 2000
 				w := newWorld(t)
-				w.receiver = func(*http.Request) (*http.Response, error) { return c.answer, nil }
+				w.hears(func(*http.Request) (*http.Response, error) { return c.answer, nil })
 				id := w.accept()
 				synctest.Wait()
 				got := w.task(id)
