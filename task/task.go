@@ -13,54 +13,54 @@ import (
 // Its execution (Status) and the delivery of its outcome (Callback.Status)
 // are two facts. What is to be done next follows from the two, see [Task.Next].
 type Task struct {
-	ID    ID     `cbor:"1,keyasint"`
-	Route string `cbor:"2,keyasint"` // name of the route that took the task, see [Route]
-	Owner string `cbor:"3,keyasint,omitempty"`
+	ID    ID
+	Route string // name of the route that took the task, see [Route]
+	Owner string
 
-	Status     Status    `cbor:"4,keyasint"`
-	CreatedAt  time.Time `cbor:"5,keyasint"`
-	StartedAt  time.Time `cbor:"6,keyasint,omitzero"` // begin of the latest backend call; zero before the first
-	FinishedAt time.Time `cbor:"7,keyasint,omitzero"` // zero until Status.Done
-	NextCallAt time.Time `cbor:"8,keyasint,omitzero"` // no backend call before this; zero is at once
-	Deadline   time.Time `cbor:"9,keyasint,omitzero"` // give up at this time; zero is never
+	Status     Status
+	CreatedAt  time.Time
+	StartedAt  time.Time // begin of the latest backend call; zero before the first
+	FinishedAt time.Time // zero until Status.Done
+	NextCallAt time.Time // no backend call before this; zero is at once
+	Deadline   time.Time // give up at this time; zero is never
 	// ExpiresAt is when a settled task is removed; zero while anything is left to do.
-	ExpiresAt time.Time `cbor:"10,keyasint,omitzero"`
+	ExpiresAt time.Time
 
-	Attempts    int    `cbor:"11,keyasint,omitempty"` // backend calls begun
-	Interrupted int    `cbor:"12,keyasint,omitempty"` // of these, the ones that the end of the process cut short
-	LastError   string `cbor:"13,keyasint,omitempty"` // why the latest backend call is to be made again
+	Attempts    int    // backend calls begun
+	Interrupted int    // of these, the ones that the end of the process cut short
+	LastError   string // why the latest backend call is to be made again
 
 	// Response sums up the backend's answer; nil while there is none.
-	Response *Summary `cbor:"14,keyasint,omitempty"`
+	Response *Summary
 	// Failure says why there is no answer, or why it was refused; nil otherwise.
-	Failure *Failure `cbor:"15,keyasint,omitempty"`
+	Failure *Failure
 
-	Callback Callback `cbor:"16,keyasint"`
+	Callback Callback
 
 	// TraceParent is the W3C trace context the task was accepted in; empty if none.
-	TraceParent string `cbor:"17,keyasint,omitempty"`
+	TraceParent string
 
 	// Revision counts the stored versions of the task. Stores keep it; others
 	// leave it alone.
-	Revision uint64 `cbor:"18,keyasint,omitempty"`
+	Revision uint64
 }
 
 // Callback is where and how the outcome of a task is sent, and how far that is.
 type Callback struct {
-	URL      string      `cbor:"1,keyasint,omitempty"` // empty: the client polls
-	ErrorURL string      `cbor:"2,keyasint,omitempty"` // where a failure goes instead; empty: to URL
-	Events   Events      `cbor:"3,keyasint,omitempty"` // zero: the terminal ones
-	Format   Format      `cbor:"4,keyasint,omitempty"`
-	Header   http.Header `cbor:"5,keyasint,omitempty"` // the client's Callback-Header-*, without that prefix
+	URL      string // empty: the client polls
+	ErrorURL string // where a failure goes instead; empty: to URL
+	Events   Events // zero: the terminal ones
+	Format   Format
+	Header   http.Header // the client's Callback-Header-*, without that prefix
 
-	Status   CallbackStatus `cbor:"6,keyasint,omitempty"`
-	Attempts int            `cbor:"7,keyasint,omitempty"` // over all redeliveries
+	Status   CallbackStatus
+	Attempts int // over all redeliveries
 	// Round is how many attempts the present round of deliveries has made; a
 	// redelivery starts a new one.
-	Round  int       `cbor:"8,keyasint,omitempty"`
-	NextAt time.Time `cbor:"9,keyasint,omitzero"` // when the next attempt is due; zero is at once
+	Round  int
+	NextAt time.Time // when the next attempt is due; zero is at once
 	// Log holds the latest attempts, oldest first, at most [MaxDeliveryLog].
-	Log []Delivery `cbor:"10,keyasint,omitempty"`
+	Log []Delivery
 }
 
 // MaxDeliveryLog is how many delivery attempts are kept with a task.
@@ -68,24 +68,24 @@ const MaxDeliveryLog = 20
 
 // Delivery is one attempt to deliver a callback, and its answer.
 type Delivery struct {
-	At       time.Time     `cbor:"1,keyasint" json:"at"`
-	Duration time.Duration `cbor:"2,keyasint,omitempty" json:"-"`
-	Status   int           `cbor:"3,keyasint,omitempty" json:"status,omitempty"` // the receiver's HTTP status; 0 if it gave none
-	Error    string        `cbor:"4,keyasint,omitempty" json:"error,omitempty"`  // short, redacted; empty on success
+	At       time.Time     `json:"at"`
+	Duration time.Duration `json:"-"`
+	Status   int           `json:"status,omitempty"` // the receiver's HTTP status; 0 if it gave none
+	Error    string        `json:"error,omitempty"`  // short, redacted; empty on success
 }
 
 // Summary is what is told about a backend's response without reading it.
 type Summary struct {
-	Status      int    `cbor:"1,keyasint" json:"status"`
-	ContentType string `cbor:"2,keyasint,omitempty" json:"content_type,omitempty"`
-	Bytes       int64  `cbor:"3,keyasint,omitempty" json:"bytes"`
+	Status      int    `json:"status"`
+	ContentType string `json:"content_type,omitempty"`
+	Bytes       int64  `json:"bytes"`
 }
 
 // Failure says why a task has no usable answer of its backend.
 type Failure struct {
-	Code    string `cbor:"1,keyasint" json:"code"`              // one of the Code constants
-	Status  int    `cbor:"2,keyasint" json:"status"`            // the HTTP status it is told as, 502, 504 …
-	Message string `cbor:"3,keyasint,omitempty" json:"message"` // in words for the client: no addresses, no secrets
+	Code    string `json:"code"`    // one of the Code constants
+	Status  int    `json:"status"`  // the HTTP status it is told as, 502, 504 …
+	Message string `json:"message"` // in words for the client: no addresses, no secrets
 }
 
 // Codes of failures. They are part of the wire contract.

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 
@@ -165,7 +166,7 @@ func asciiHost(host string) (string, error) {
 	ascii := strings.ToLower(host)
 	if !isASCII(host) {
 		var err error
-		if ascii, err = idna.Lookup.ToASCII(host); err != nil {
+		if ascii, err = idna.Lookup.ToASCII(host); err != nil || strings.ContainsRune(host, utf8.RuneError) {
 			return "", fmt.Errorf("%q is not a host name", host)
 		}
 	}

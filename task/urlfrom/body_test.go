@@ -172,6 +172,8 @@ func TestForm(t *testing.T) {
 	} {
 		c.run(t, New(nil), "application/x-www-form-urlencoded; charset=UTF-8")
 	}
+	bodyCase{name: "the field without a name", body: "a&=u&&b", url: "u", left: "a&&b"}.
+		run(t, finder(t, "$request.body#/"), "application/x-www-form-urlencoded")
 	found, err := finder(t, "$request.body#/a~1b", "$request.body#/x/y").
 		InBody("application/x-www-form-urlencoded", []byte("a/b=u&x/y=v&y=w"))
 	require.NoError(t, err)

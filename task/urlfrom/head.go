@@ -27,10 +27,11 @@ func (f *Finder) InHead(h http.Header, rawQuery string) (string, error) {
 		return found, nil
 	}
 	for rest := (pairs{text: rawQuery}); rest.next(); {
-		if !f.query.has(rest.name) {
+		value, ok := f.query.value(rest.pair)
+		if !ok {
 			continue
 		}
-		if found, err = One(found, decoded(rest.value)); err != nil {
+		if found, err = One(found, decoded(value)); err != nil {
 			return "", err
 		}
 	}
@@ -71,11 +72,12 @@ func (f *Finder) RemoveQuery(raw string) string {
 func (ns names) cutPairs(raw string, found *Found) (err error) {
 	gone := 0 // how far from the start everything is cut
 	for rest := (pairs{text: raw}); rest.next(); {
-		if !ns.has(rest.name) {
+		value, ok := ns.value(rest.pair)
+		if !ok {
 			continue
 		}
 		var different error
-		if found.URL, different = One(found.URL, decoded(rest.value)); different != nil {
+		if found.URL, different = One(found.URL, decoded(value)); different != nil {
 			err = different
 		}
 		// The & before a pair goes with it, or the one behind it if it is the first.
@@ -99,10 +101,10 @@ func decoded(value string) string {
 // pairs goes over the pairs of a query or form. They are separated by & only:
 // a ; belongs to its pair, as in the URL Standard.
 type pairs struct {
-	text        string
-	name, value string // not decoded
-	from, to    int    // where the pair is in text
-	begun       bool
+	text     string
+	pair     string // not decoded
+	from, to int    // where the pair is in text
+	begun    bool
 }
 
 // next moves on to the next pair, which may be an empty one.
@@ -114,14 +116,10 @@ func (p *pairs) next() bool {
 	if p.from > len(p.text) || p.text == "" {
 		return false
 	}
-	pair := p.text[p.from:]
-	if i := strings.IndexByte(pair, '&'); i >= 0 {
-		pair = pair[:i]
+	p.pair = p.text[p.from:]
+	if i := strings.IndexByte(p.pair, '&'); i >= 0 {
+		p.pair = p.pair[:i]
 	}
-	p.to = p.from + len(pair)
-	p.name, p.value = pair, ""
-	if i := strings.IndexByte(pair, '='); i >= 0 {
-		p.name, p.value = pair[:i], pair[i+1:]
-	}
+	p.to = p.from + len(p.pair)
 	return true
 }

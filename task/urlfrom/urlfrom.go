@@ -80,14 +80,20 @@ func One(a, b string) (string, error) {
 // names are names of query parameters or form fields.
 type names []string
 
-// has says that one of the names is raw, percent-decoded.
-func (ns names) has(raw string) bool {
+// value is the value in a pair of a query, not decoded, if the pair's name,
+// decoded, is one of the names. An empty pair has no name.
+func (ns names) value(pair string) (string, bool) {
 	for _, name := range ns {
+		// The first byte settles it for nearly all that passes by.
+		if pair == "" || name != "" && pair[0] != name[0] && pair[0] != '%' && pair[0] != '+' {
+			continue
+		}
+		raw, value, _ := strings.Cut(pair, "=")
 		if decodesTo(raw, name) {
-			return true
+			return value, true
 		}
 	}
-	return false
+	return "", false
 }
 
 // contains says that one of the names is exactly this.
@@ -106,7 +112,7 @@ func decodesTo(raw, name string) bool {
 			if len(raw) < 3 {
 				return false
 			}
-			high, low := strings.IndexByte(hex, raw[1]|0x20), strings.IndexByte(hex, raw[2]|0x20)
+			high, low := hexDigit(raw[1]), hexDigit(raw[2])
 			if high < 0 || low < 0 {
 				return false
 			}
@@ -120,4 +126,13 @@ func decodesTo(raw, name string) bool {
 	return raw == name // both empty
 }
 
-const hex = "0123456789abcdef"
+// hexDigit is the value of the digit c, or -1.
+func hexDigit(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return int(c|0x20-'a') + 10
+	}
+	return -1
+}

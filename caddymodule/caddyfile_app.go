@@ -1,0 +1,108 @@
+package caddymodule
+
+import (
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+)
+
+// parseApp parses the global option
+//
+//	callback {
+//		store        badger [<dir>] { … } | memory
+//		grace_period <duration>
+//		max_pending  <n>
+//		retention    <duration>|off
+//	}
+func parseApp(d *caddyfile.Dispenser, previous any) (any, error) {
+	if previous != nil {
+		return nil, d.Err("the global option callback is there twice")
+	}
+	a := new(App)
+	if err := a.UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "callback", Value: caddyconfig.JSON(a, nil)}, nil
+}
+
+// UnmarshalCaddyfile sets up the app from the global option.
+func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
+	d.Next()
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for d.NextBlock(0) {
+		switch d.Val() {
+		case "store":
+			if !d.NextArg() {
+				return d.Err("want store badger or store memory")
+			}
+			name := d.Val()
+			module, err := caddyfile.UnmarshalModule(d, "callback.stores."+name)
+			if err != nil {
+				return err
+			}
+			a.StoreRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
+			continue
+		case "grace_period":
+			err = duration(d, &a.GracePeriod)
+		case "max_pending":
+			err = number(d, &a.MaxPending)
+		case "retention":
+			err = retention(d, &a.Retention)
+		default:
+			err = d.Errf("unknown subdirective %q of the global option callback", d.Val())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// UnmarshalCaddyfile sets up the store from the rest of a store subdirective.
+func (s *BadgerStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
+	d.Next()
+	if d.NextArg() {
+		s.Dir = d.Val()
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch d.Val() {
+		case "encryption_key":
+			err = text(d, &s.EncryptionKey)
+		case "max_bytes":
+			err = size(d, &s.MaxBytes)
+		case "min_free":
+			err = size(d, &s.MinFree)
+		case "memtable_size":
+			err = size(d, &s.MemTableSize)
+		default:
+			err = d.Errf("unknown subdirective %q of store badger", d.Val())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// UnmarshalCaddyfile sets up the store; it has no options.
+func (s *MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		return d.Err("store memory has no options")
+	}
+	return nil
+}
+
+var (
+	_ caddyfile.Unmarshaler = (*App)(nil)
+	_ caddyfile.Unmarshaler = (*BadgerStore)(nil)
+	_ caddyfile.Unmarshaler = (*MemoryStore)(nil)
+)

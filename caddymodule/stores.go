@@ -1,0 +1,135 @@
+package caddymodule
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/ringback/ringback/store/badger"
+	"github.com/ringback/ringback/store/memory"
+	"github.com/ringback/ringback/task"
+)
+
+func init() {
+	caddy.RegisterModule(new(BadgerStore))
+	caddy.RegisterModule(new(MemoryStore))
+}
+
+// Store is what modules in the namespace callback.stores are.
+type Store interface {
+	// Key identifies the store, and nothing else about it: two configurations
+	// with the same key share what the first one opened.
+	Key() string
+	// Open opens the store.
+	Open(log *zap.Logger) (task.Store, error)
+}
+
+// BadgerStore keeps tasks in an embedded database on the local disk. A task
+// that was accepted survives a power loss.
+type BadgerStore struct {
+	// Dir is the folder, which is made if it is not there. Default: callback in
+	// Caddy's data directory.
+	Dir string `json:"dir,omitempty"`
+	// EncryptionKey encrypts the folder: 16, 24 or 32 random bytes in base64, as
+	// `openssl rand -base64 32` makes them. May have placeholders such as
+	// {env.CALLBACK_STORE_KEY}. Default: no encryption.
+	EncryptionKey string `json:"encryption_key,omitempty"`
+	// MaxBytes is how large the folder may grow before requests are refused.
+	// Default: no limit.
+	MaxBytes int64 `json:"max_bytes,omitempty"`
+	// MinFree is how many bytes must be free on the disk for requests to be
+	// accepted. Default: 64 MiB. Negative: nothing is checked.
+	MinFree int64 `json:"min_free,omitempty"`
+	// MemTableSize is how many bytes of new records are held in memory, twice at
+	// most; 64 MiB is good for sustained load. Default: 16 MiB.
+	MemTableSize int64 `json:"memtable_size,omitempty"`
+
+	key []byte
+}
+
+// CaddyModule returns the Caddy module information.
+func (*BadgerStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "callback.stores.badger",
+		New: func() caddy.Module { return new(BadgerStore) },
+	}
+}
+
+// Provision resolves the folder and the key.
+func (s *BadgerStore) Provision(caddy.Context) error {
+	repl := caddy.NewReplacer()
+	if s.Dir == "" {
+		s.Dir = filepath.Join(caddy.AppDataDir(), "callback")
+	}
+	dir, err := repl.ReplaceOrErr(s.Dir, true, true)
+	if err != nil {
+		return fmt.Errorf("dir: %w", err)
+	}
+	if s.Dir, err = filepath.Abs(dir); err != nil {
+		return fmt.Errorf("dir: %w", err)
+	}
+	key, err := repl.ReplaceOrErr(s.EncryptionKey, true, true)
+	if err != nil {
+		return fmt.Errorf("encryption_key: %w", err)
+	}
+	if key != "" {
+		if s.key, err = base64.StdEncoding.DecodeString(key); err != nil {
+			return errors.New("encryption_key is not base64: make one with `openssl rand -base64 32`")
+		}
+		if n := len(s.key); n != 16 && n != 24 && n != 32 {
+			return fmt.Errorf("encryption_key has %d bytes: want 16, 24 or 32", n)
+		}
+	}
+	if s.MaxBytes < 0 {
+		return errors.New("max_bytes must not be negative")
+	}
+	if s.MemTableSize != 0 && s.MemTableSize < 1<<20 {
+		return errors.New("memtable_size must be at least 1MiB")
+	}
+	return nil
+}
+
+// Key is the folder.
+func (s *BadgerStore) Key() string { return s.Dir }
+
+// Open opens the folder.
+func (s *BadgerStore) Open(log *zap.Logger) (task.Store, error) {
+	return badger.Open(s.Dir, badger.Options{
+		Logger:        log,
+		EncryptionKey: s.key,
+		MaxBytes:      s.MaxBytes,
+		MinFree:       s.MinFree,
+		MemTableSize:  s.MemTableSize,
+	})
+}
+
+// MemoryStore keeps tasks in memory only: they are lost when the process ends.
+// It is for tests, and to measure what durability costs.
+type MemoryStore struct{}
+
+// CaddyModule returns the Caddy module information.
+func (*MemoryStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "callback.stores.memory",
+		New: func() caddy.Module { return new(MemoryStore) },
+	}
+}
+
+// Key is the same for all configurations.
+func (*MemoryStore) Key() string { return "memory" }
+
+// Open makes an empty store.
+func (*MemoryStore) Open(log *zap.Logger) (task.Store, error) {
+	log.Warn("tasks are kept in memory only: they are lost when the process ends")
+	return memory.Open()
+}
+
+var (
+	_ caddy.Provisioner = (*BadgerStore)(nil)
+	_ Store             = (*BadgerStore)(nil)
+	_ Store             = (*MemoryStore)(nil)
+)

@@ -1,0 +1,277 @@
+package badger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
+
+	"github.com/ringback/ringback/task"
+)
+
+// step is a change on its way to the disk.
+type step struct {
+	id     task.ID
+	need   need   // how much free space it takes
+	writes writes // all of them, or none
+	// guard may refuse the step. It sees the steps before this one, those of
+	// its own transaction as well. May be nil.
+	guard func(*badger.Txn) error
+	// sweep lists the bodies to remove once the step is durable.
+	sweep []bodyName
+	// failure is what to log when the step fails and nobody waits for it;
+	// empty if somebody does.
+	failure string
+	// gone says that the task is no more after the step.
+	gone bool
+
+	state atomic.Int32  // see stepWaiting
+	done  chan struct{} // closed when err is final and the bodies are removed
+	err   error
+}
+
+// A step is given up by its caller or taken by the committing goroutine,
+// whoever is first.
+const (
+	stepWaiting = iota
+	stepTaken
+	stepGivenUp
+)
+
+func newStep(id task.ID, need need) *step {
+	return &step{id: id, need: need, done: make(chan struct{})}
+}
+
+// queueLength bounds the steps that wait: the memory they take, and how far
+// those that nobody waits for may fall behind.
+const queueLength = 1024
+
+// enqueue gives the step its place in the order.
+func (s *Store) enqueue(ctx context.Context, p *step) error {
+	if size, limit := p.writes.size(), s.maxStep(); size > limit {
+		return fmt.Errorf("a step of %d bytes is more than the task store can write at once, which is %d: send smaller headers, or raise the memtable size", size, limit)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case s.queue <- p:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// wait returns the outcome of a step that was enqueued. When ctx ends before
+// the step was begun it is given up, for certain; later, its outcome is only
+// one sync away.
+func (p *step) wait(ctx context.Context) error {
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		if p.state.CompareAndSwap(stepWaiting, stepGivenUp) {
+			return ctx.Err()
+		}
+		<-p.done
+		return p.err
+	}
+}
+
+// maxStep is how much one transaction takes.
+func (s *Store) maxStep() int64 { return s.db.MaxBatchSize() - 4096 }
+
+// commit is the one goroutine that writes. It never lingers: what has come in
+// during one transaction makes the next.
+func (s *Store) commit() {
+	var batch []*step
+	for first := range s.queue {
+		batch = append(batch[:0], first)
+		size := first.writes.size()
+		for more := true; more && size < s.maxStep(); {
+			select {
+			case p, ok := <-s.queue:
+				if more = ok; ok {
+					batch = append(batch, p)
+					size += p.writes.size()
+				}
+			default:
+				more = false
+			}
+		}
+		for rest := batch; len(rest) > 0; {
+			rest = s.commitSome(rest)
+		}
+		clear(batch)
+	}
+}
+
+// commitSome commits as many steps as fit into one transaction, and returns
+// the others. It finishes each step with its own outcome.
+func (s *Store) commitSome(steps []*step) (rest []*step) {
+	txn := s.db.NewTransaction(true)
+	defer txn.Discard()
+
+	var size, count int64
+	var taken []*step
+	room := s.space.room()
+	for len(steps) > 0 {
+		p := steps[0]
+		n, c := p.writes.size(), int64(len(p.writes))
+		if size > 0 && (size+n > s.maxStep() || count+c >= s.db.MaxBatchCount()) {
+			break
+		}
+		steps = steps[1:]
+		if !p.state.CompareAndSwap(stepWaiting, stepTaken) {
+			s.end(p, context.Canceled) // nobody is there to see it
+			continue
+		}
+		if err := s.apply(txn, p, room); err != nil {
+			s.finish(p, err)
+			continue
+		}
+		size, count = size+n, count+c
+		taken = append(taken, p)
+	}
+	if size > 0 {
+		err := s.commitTxn(txn, size)
+		for _, p := range taken {
+			s.expiry.note(p.writes)
+			s.finish(p, err)
+		}
+		return steps
+	}
+	for _, p := range taken { // nothing to write: those who wait for what was before
+		s.finish(p, nil)
+	}
+	return steps
+}
+
+// apply puts one step into the transaction, whole or not at all.
+func (s *Store) apply(txn *badger.Txn, p *step, room need) error {
+	if p.need > room {
+		return task.ErrNoSpace
+	}
+	if err := s.failed(); err != nil && len(p.writes) > 0 {
+		return err
+	}
+	if p.guard != nil {
+		if err := p.guard(txn); err != nil {
+			return err
+		}
+	}
+	for _, w := range p.writes {
+		var err error
+		if w.value == nil {
+			err = txn.Delete(w.key)
+		} else {
+			err = txn.Set(w.key, w.value)
+		}
+		if err != nil { // sizes were checked: can't be, and must not end in half a step
+			panic(fmt.Sprintf("badger store: write of %d bytes: %v", len(w.value), err))
+		}
+	}
+	return nil
+}
+
+// commitTxn makes the transaction durable. After a failure nothing more is
+// written: Badger may have shown readers what is not on disk, a later sync may
+// claim success for pages that the kernel gave up on, and without a memtable
+// Badger ends the process.
+func (s *Store) commitTxn(txn *badger.Txn, size int64) error {
+	if s.beforeCommit != nil {
+		if err := s.beforeCommit(); err != nil {
+			return err
+		}
+	}
+	err := txn.Commit()
+	if err == nil {
+		err = s.dirSync.sync()
+	}
+	if err == nil {
+		s.space.wrote(size)
+		s.idle.wrote()
+		return nil
+	}
+	err = noSpace(fmt.Errorf("write to the task store failed, the step may or may not be kept: %w", err))
+	s.failure.CompareAndSwap(nil, &err)
+	s.log.Error("task store stops writing; restart when the cause is mended", zap.Error(err))
+	return err
+}
+
+// failed is why nothing can be written any more; nil as long as it can.
+func (s *Store) failed() error {
+	if err := s.failure.Load(); err != nil {
+		return fmt.Errorf("task store stopped writing, restart it: %w", *err)
+	}
+	return nil
+}
+
+// finish ends a step that was committed or failed.
+func (s *Store) finish(p *step, err error) {
+	if err == nil && p.gone {
+		s.giants.forget(p.id)
+	}
+	if err == nil && len(p.sweep) > 0 {
+		s.sweeper.add(p) // which ends it
+		return
+	}
+	s.end(p, err)
+}
+
+// end tells those who wait for the step.
+func (s *Store) end(p *step, err error) {
+	p.err = err
+	close(p.done)
+	if p.failure == "" {
+		return
+	}
+	s.pending.remove(p)
+	if err != nil && !errors.Is(err, task.ErrNotFound) {
+		s.log.Error(p.failure, zap.Stringer("task_id", p.id), zap.Error(err))
+	}
+}
+
+// noSpace makes an error that means a full disk a task.ErrNoSpace as well.
+func noSpace(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+		// Badger passes on the texts of errors, not the errors.
+		if errors.Is(err, full) || strings.Contains(err.Error(), full.Error()) {
+			return fmt.Errorf("%w: %w", task.ErrNoSpace, err)
+		}
+	}
+	return err
+}
+
+// dirSync syncs a directory after files were made in it. Badger syncs the log
+// it has just begun, but not the directory that names it.
+type dirSync struct {
+	dir  *os.File
+	last time.Time // modification time that was synced
+}
+
+func (d *dirSync) sync() error {
+	info, err := d.dir.Stat()
+	if err != nil {
+		return err
+	}
+	modified := info.ModTime()
+	if modified.Equal(d.last) {
+		return nil
+	}
+	// Times have the grain of a clock tick: one this young may hide a later change.
+	if time.Since(modified) > 100*time.Millisecond {
+		d.last = modified
+	}
+	return d.dir.Sync()
+}

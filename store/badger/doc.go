@@ -1,0 +1,17 @@
+// Package badger keeps tasks in an embedded Badger database, and large bodies
+// in files beside it. It is the store of a single process.
+//
+//	store.go    Open, Close
+//	step.go     Create, Save, Remove: what a step writes
+//	commit.go   the one goroutine that commits steps, many at a time
+//	read.go     Load, LoadRequest, LoadResponse, List
+//	queue.go    Due and Expired
+//	keys.go     the keys, and how records become values
+//	bodies.go   large bodies; seal.go encrypts them, sweep.go removes them
+//	space.go    how full the disk may become
+//	idle.go     gives back disk space when there is nothing else to do
+//
+// Create and Save return after the write-ahead log is synced to the disk. A
+// sync costs the same for one step as for a thousand, so the steps that come
+// in during one share the next.
+package badger

@@ -1,0 +1,175 @@
+package badger
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/ringback/ringback/task"
+)
+
+// Keys are one letter, and then mostly a task's ID, which sorts by age.
+const (
+	taskKey     = 't' // ID: the task's record, rewritten by each step
+	requestKey  = 'q' // ID: the request's record
+	responseKey = 'r' // ID: the response's record
+	chunkKey    = 'c' // ID, letter of a record, number: the rest of a giant record
+	dueKey      = 'd' // ID: what is due, while the next action is a call or a delivery
+	expiryKey   = 'x' // time, ID: when a task is to be removed; may be outdated
+	nameKey     = 'i' // name of an idempotency key: the task that has it, and its fingerprint
+	ownKey      = 'k' // ID: name of the task's idempotency key
+	metaKey     = 'm' // the store's own
+)
+
+func key(letter byte, id task.ID) []byte {
+	k := make([]byte, 1+len(id))
+	k[0] = letter
+	copy(k[1:], id[:])
+	return k
+}
+
+func idOf(key []byte) (id task.ID) {
+	copy(id[:], key[len(key)-len(id):])
+	return id
+}
+
+func keyOfName(name [32]byte) []byte { return append([]byte{nameKey}, name[:]...) }
+
+func keyOfChunk(letter byte, id task.ID, n byte) []byte {
+	return append(key(chunkKey, id), letter, n)
+}
+
+// keyOfExpiry has the time in microseconds, as records have it.
+func keyOfExpiry(at time.Time, id task.ID) []byte {
+	k := make([]byte, 1+8, 1+8+len(id))
+	k[0] = expiryKey
+	binary.BigEndian.PutUint64(k[1:], microseconds(at))
+	return append(k, id[:]...)
+}
+
+func microseconds(t time.Time) uint64 {
+	return uint64(max(0, t.Round(time.Microsecond).UnixMicro()))
+}
+
+// dueLength is the length of what is due as a value: action, lane, time.
+const dueLength = 1 + 8 + 8
+
+func encodeDue(action task.Action, lane uint64, at time.Time) []byte {
+	v := make([]byte, dueLength)
+	v[0] = byte(action)
+	binary.BigEndian.PutUint64(v[1:], lane)
+	if !at.IsZero() {
+		binary.BigEndian.PutUint64(v[9:], uint64(at.UnixMicro()))
+	}
+	return v
+}
+
+func decodeDue(id task.ID, v []byte) (due task.Due, ok bool) {
+	if len(v) != dueLength {
+		return due, false
+	}
+	due = task.Due{ID: id, Action: task.Action(v[0]), Lane: binary.BigEndian.Uint64(v[1:])}
+	if at := int64(binary.BigEndian.Uint64(v[9:])); at != 0 {
+		due.At = time.UnixMicro(at)
+	}
+	return due, due.Action == task.ActionCall || due.Action == task.ActionDeliver
+}
+
+// write is one key that a step sets, or with a nil value deletes.
+type write struct{ key, value []byte }
+
+// writes are what a step writes.
+type writes []write
+
+func (w *writes) set(key, value []byte) { *w = append(*w, write{key, value}) }
+func (w *writes) delete(key []byte)     { *w = append(*w, write{key, nil}) }
+
+// setRecord sets a record: one value, led by the number of values that hold
+// the rest. There is a rest only for giants, of hundreds of kilobytes: that
+// Badger would put a value of that size into the value log is one reason, that
+// it could not at all when the value exceeds a transaction is the other.
+func (w *writes) setRecord(letter byte, id task.ID, record []byte, chunk int) (chunks int) {
+	first := record[:min(len(record), chunk-1)]
+	rest := slices.Collect(slices.Chunk(record[len(first):], chunk))
+	w.set(key(letter, id), append([]byte{byte(len(rest))}, first...))
+	for i, c := range rest {
+		w.set(keyOfChunk(letter, id, byte(i)), c)
+	}
+	return len(rest)
+}
+
+// size is an upper bound of what the writes count towards the limit of a
+// transaction.
+func (w writes) size() (n int64) {
+	for _, one := range w {
+		n += int64(len(one.key)+len(one.value)) + 32
+	}
+	return n
+}
+
+// getRecord reads a record that setRecord set; task.ErrNotFound.
+func getRecord[R task.Record](txn *badger.Txn, letter byte, id task.ID) (*R, error) {
+	item, err := txn.Get(key(letter, id))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, task.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return readRecord[R](txn, item, letter, id)
+}
+
+func readRecord[R task.Record](txn *badger.Txn, item *badger.Item, letter byte, id task.ID) (record *R, err error) {
+	err = item.Value(func(v []byte) error {
+		if len(v) > 0 && v[0] == 0 { // nearly always
+			record, err = task.Unmarshal[R](v[1:])
+			return err
+		}
+		whole, err := joinChunks(txn, v, letter, id)
+		if err != nil {
+			return err
+		}
+		record, err = task.Unmarshal[R](whole)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s of task %s: %w", nameOf(letter), id, err)
+	}
+	return record, nil
+}
+
+func joinChunks(txn *badger.Txn, v []byte, letter byte, id task.ID) ([]byte, error) {
+	if len(v) == 0 {
+		return nil, fmt.Errorf("%w: it is empty", task.ErrBadRecord)
+	}
+	whole := slices.Clone(v[1:])
+	for n := range v[0] {
+		item, err := txn.Get(keyOfChunk(letter, id, n))
+		if err != nil {
+			return nil, fmt.Errorf("%w: part %d of it: %w", task.ErrBadRecord, n+1, err)
+		}
+		err = item.Value(func(v []byte) error {
+			whole = append(whole, v...)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return whole, nil
+}
+
+func nameOf(letter byte) string {
+	switch letter {
+	case requestKey:
+		return "request"
+	case responseKey:
+		return "response"
+	default:
+		return "record"
+	}
+}

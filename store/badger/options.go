@@ -1,0 +1,122 @@
+package badger
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
+)
+
+// Options are the options of a store. The zero value works.
+type Options struct {
+	// Logger gets what goes wrong in the background. Nil: nothing is logged.
+	Logger *zap.Logger
+
+	// EncryptionKey encrypts everything on disk with AES (the database) and
+	// ChaCha20-Poly1305 (large bodies): 16, 24 or 32 random bytes. Nil: no
+	// encryption. It must be the key of the directory; see RotateKey to change it.
+	EncryptionKey []byte
+	// EncryptionKeyRotation is how long a data key is used for new files;
+	// data keys are kept in the directory, encrypted with EncryptionKey.
+	// Zero: 10 days.
+	EncryptionKeyRotation time.Duration
+
+	// MinFree is the free disk space in bytes that is left alone: with less,
+	// new tasks and bodies are refused with task.ErrNoSpace. On top of it the
+	// store keeps free what it may need to rearrange itself. Zero: 64 MiB.
+	// Negative: nothing is checked, and a full disk then kills the process,
+	// since Badger writes to mapped memory.
+	MinFree int64
+	// MaxBytes bounds the size of the directory: beyond it, new tasks and
+	// bodies are refused with task.ErrNoSpace. Zero: no bound.
+	MaxBytes int64
+
+	// MemTableSize is how many bytes of new records are held in memory, twice
+	// at most, before they are sorted into files. More is faster under
+	// sustained load (64 MiB is good) and takes that much memory. It also
+	// bounds the size of one record, to about a seventh. At least 1 MiB.
+	// Zero: 16 MiB.
+	MemTableSize int64
+}
+
+const (
+	defaultMinFree      = 64 << 20
+	defaultMemTableSize = 16 << 20
+	minMemTableSize     = 1 << 20
+
+	// formatVersion is written to the directory; another one is not opened.
+	// "RB" and a number to be raised when keys or values change their meaning.
+	formatVersion = 'R'<<8 | 'B' + 1
+
+	maxValueThreshold = 1 << 20 // Badger's
+)
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	if o.MinFree == 0 {
+		o.MinFree = defaultMinFree
+	}
+	if o.MemTableSize == 0 {
+		o.MemTableSize = defaultMemTableSize
+	}
+	if o.MemTableSize < minMemTableSize {
+		return o, fmt.Errorf("memtable size is %d bytes: want at least %d", o.MemTableSize, minMemTableSize)
+	}
+	switch len(o.EncryptionKey) {
+	case 0, 16, 24, 32:
+	default:
+		return o, fmt.Errorf("encryption key has %d bytes: want 16, 24 or 32", len(o.EncryptionKey))
+	}
+	if o.EncryptionKeyRotation < 0 {
+		return o, errors.New("encryption key rotation is negative: want a duration, or zero for 10 days")
+	}
+	return o, nil
+}
+
+// badgerOptions are Badger's: small, and nothing ever in the value log. That
+// is because Badger only logs when it fails to sync the value log, and its
+// garbage collection gives back next to nothing.
+func (o Options) badgerOptions(dir string) badger.Options {
+	b := badger.DefaultOptions(filepath.Join(dir, dbDir)).
+		WithSyncWrites(true).
+		WithLogger(logger{o.Logger}).
+		WithMemTableSize(o.MemTableSize).
+		WithNumMemtables(2).
+		WithValueThreshold(o.valueThreshold()).
+		WithValueLogFileSize(1 << 20).
+		WithBlockCacheSize(16 << 20).
+		WithIndexCacheSize(16 << 20).
+		WithNumCompactors(2).
+		WithDetectConflicts(false). // there is one writer
+		WithMetricsEnabled(false).
+		WithExternalMagic(formatVersion)
+	if len(o.EncryptionKey) > 0 {
+		b = b.WithEncryptionKey(o.EncryptionKey)
+	}
+	if o.EncryptionKeyRotation > 0 {
+		b = b.WithEncryptionKeyRotationDuration(o.EncryptionKeyRotation)
+	}
+	return b
+}
+
+// valueThreshold is the size from which on Badger would put a value into the
+// value log. It can't be more than a transaction, which is 15 % of a memtable.
+func (o Options) valueThreshold() int64 {
+	return min(maxValueThreshold, o.MemTableSize*15/100)
+}
+
+// logger is a zap logger for Badger. What Badger calls information is detail
+// to everyone else, and what it calls debugging comes several times per write.
+type logger struct{ log *zap.Logger }
+
+func (l logger) Errorf(format string, args ...any)   { l.log.Sugar().Errorf("badger: "+format, args...) }
+func (l logger) Warningf(format string, args ...any) { l.log.Sugar().Warnf("badger: "+format, args...) }
+func (l logger) Infof(format string, args ...any)    { l.log.Sugar().Debugf("badger: "+format, args...) }
+func (logger) Debugf(string, ...any)                 {}
+
+var _ badger.Logger = logger{}

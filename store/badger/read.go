@@ -1,0 +1,88 @@
+package badger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
+
+	"github.com/ringback/ringback/task"
+)
+
+// Load implements [task.Store].
+func (s *Store) Load(ctx context.Context, id task.ID) (*task.Task, error) {
+	return load[task.Task](ctx, s, taskKey, id)
+}
+
+// LoadRequest implements [task.Store].
+func (s *Store) LoadRequest(ctx context.Context, id task.ID) (*task.Request, error) {
+	return load[task.Request](ctx, s, requestKey, id)
+}
+
+// LoadResponse implements [task.Store].
+func (s *Store) LoadResponse(ctx context.Context, id task.ID) (*task.Response, error) {
+	return load[task.Response](ctx, s, responseKey, id)
+}
+
+func load[R task.Record](ctx context.Context, s *Store, letter byte, id task.ID) (record *R, err error) {
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	if err := s.settle(ctx, id); err != nil {
+		return nil, err
+	}
+	err = s.db.View(func(txn *badger.Txn) error {
+		record, err = getRecord[R](txn, letter, id)
+		return err
+	})
+	return record, err
+}
+
+// List implements [task.Store]. A record that can't be read is left out, and
+// logged.
+func (s *Store) List(ctx context.Context, match func(*task.Task) bool, after task.ID, limit int) ([]*task.Task, error) {
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	if err := s.settleAll(ctx); err != nil {
+		return nil, err
+	}
+	var tasks []*task.Task
+	err := s.db.View(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{taskKey}, Reverse: true})
+		defer it.Close()
+		start := key(taskKey, after)
+		if after.IsZero() {
+			start = append([]byte{taskKey}, bytes.Repeat([]byte{0xff}, len(after)+1)...)
+		}
+		for it.Seek(start); it.Valid() && len(tasks) < limit; it.Next() {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			id := idOf(it.Item().Key())
+			if id == after {
+				continue
+			}
+			t, err := readRecord[task.Task](txn, it.Item(), taskKey, id)
+			if errors.Is(err, task.ErrBadRecord) {
+				s.log.Error("task left out of a list", zap.Error(err))
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if match == nil || match(t) {
+				tasks = append(tasks, t)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return tasks, nil
+}

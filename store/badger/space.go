@@ -1,0 +1,151 @@
+package badger
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/ringback/ringback/task"
+)
+
+// need is what a step needs of the disk. As space gets short, new tasks are
+// refused first; the steps of those that were taken may use half of what is
+// left, and removing, which makes room, half of that.
+//
+// Nothing may go on until the disk is really full: Badger writes through
+// mapped memory, and where the file system has no block for a page the kernel
+// kills the process.
+type need int
+
+const (
+	toRead need = iota
+	toRemove
+	toSave
+	toCreate
+)
+
+// space knows how much room there is.
+type space struct {
+	dir      string
+	db       *badger.DB
+	memTable int64
+	minFree  int64
+	maxBytes int64
+
+	mu       sync.Mutex
+	at       time.Time // when the following were looked up
+	headroom int64
+	database int64 // bytes on disk, with what was written since
+	bodies   int64 // bytes on disk
+}
+
+func newSpace(dir string, db *badger.DB, o Options) *space {
+	return &space{dir: dir, db: db, memTable: o.MemTableSize, minFree: o.MinFree, maxBytes: o.MaxBytes}
+}
+
+// room returns the most demanding need that can be served.
+func (s *space) room() need {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lookUp()
+	if s.minFree > 0 {
+		free, err := freeBytes(s.dir)
+		switch keep := s.minFree + s.headroom; {
+		case err != nil: // then there is no telling, and refusing would be for ever
+		case free < keep/4:
+			return toRead
+		case free < keep/2:
+			return toRemove
+		case free < keep:
+			return toSave
+		}
+	}
+	if s.maxBytes > 0 && s.database+s.bodies >= s.maxBytes {
+		return toSave
+	}
+	return toCreate
+}
+
+// check returns task.ErrNoSpace if what is needed can't be served.
+func (s *space) check(n need) error {
+	if n > s.room() {
+		return task.ErrNoSpace
+	}
+	return nil
+}
+
+// lookUp looks up what changes slowly and takes a while, now and then.
+func (s *space) lookUp() {
+	if time.Since(s.at) < 250*time.Millisecond {
+		return
+	}
+	s.at = time.Now()
+	if s.maxBytes > 0 {
+		s.database = diskUsage(filepath.Join(s.dir, dbDir))
+	}
+	// Both memtables may be written out; and a compaction writes its outcome
+	// before it deletes what it was made from: all of level 0 and some tables
+	// of the next, but never more than there is.
+	var level0, all int64
+	for _, level := range s.db.Levels() {
+		all += level.Size
+		if level.Level == 0 {
+			level0 = level.Size
+		}
+	}
+	s.headroom = 2*s.memTable + min(all, level0+32<<20)
+}
+
+// wrote counts bytes that were written to the database.
+func (s *space) wrote(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.database += n
+}
+
+// keep counts bytes of bodies: negative for those removed.
+func (s *space) keep(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bodies += n
+}
+
+// diskUsage is how much disk the files of a directory take. Files that vanish
+// meanwhile don't count.
+func diskUsage(dir string) (n int64) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0
+	}
+	for _, entry := range entries {
+		if info, err := entry.Info(); err == nil {
+			n += allocated(info)
+		}
+	}
+	return n
+}
+
+// checkRoom keeps Badger from being opened on a disk where its first writes
+// would kill the process.
+func checkRoom(dir string, o Options) error {
+	if o.MinFree < 0 {
+		return nil
+	}
+	const first = 1 << 20
+	free, err := freeBytes(dir)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("task store %s: looking up free disk space: %w", dir, err)
+	}
+	if free < first {
+		return fmt.Errorf("task store %s: %w: %d bytes are free on its disk; free %d at least to open it", dir, task.ErrNoSpace, free, first)
+	}
+	return nil
+}
