@@ -10,16 +10,18 @@ import "time"
 // is a host of which nothing is known; a breaker that nobody reports to (call
 // lanes) lets everything pass.
 type breaker struct {
-	watched   bool
-	window    int   // how many attempts may run at once; 0: none has ended yet
-	failures  int   // in a row
-	openUntil int64 // process time
+	watched    bool
+	window     int   // how many attempts may run at once; 0: none has ended yet
+	failures   int   // in a row
+	openUntil  int64 // process time
+	knownUntil int64 // process time until which this is worth knowing
 }
 
 const (
 	breakerFailures = 3 // in a row, that open the circuit
 	breakerPause    = 5 * time.Second
 	breakerMaxPause = 30 * time.Second
+	breakerMemory   = time.Minute
 )
 
 func (b *breaker) limit(limit int) int {
@@ -33,6 +35,7 @@ func (b *breaker) limit(limit int) int {
 func (b *breaker) proven() bool { return b.window > 0 }
 
 func (b *breaker) report(ok bool, now int64) {
+	b.knownUntil = now + int64(breakerMemory)
 	if ok {
 		b.failures = 0
 		b.openUntil = 0

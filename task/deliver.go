@@ -37,8 +37,7 @@ func (e *Engine) deliverClaimed(w *work, h handoff, id ID, free func()) (then fu
 	}
 	r := e.route(t.Route)
 	if r == nil {
-		e.park(t)
-		return nil, nil
+		return e.park(t), nil
 	}
 	e.show(w, t, nil)
 	var result attempt
@@ -54,13 +53,19 @@ func (e *Engine) deliverClaimed(w *work, h handoff, id ID, free func()) (then fu
 }
 
 // park lets a delivery wait for its route to be configured again: without
-// it there is no secret to sign with, nor a policy for the address.
-func (e *Engine) park(t *Task) {
+// it there is no secret to sign with, nor a policy for the address. If the
+// route has come meanwhile, what is returned queues the delivery.
+func (e *Engine) park(t *Task) (then func()) {
 	e.mu.Lock()
+	if len(e.routes[t.Route]) > 0 {
+		e.mu.Unlock()
+		return func() { e.enqueue(t) }
+	}
 	e.parked[t.Route] = append(e.parked[t.Route], t.ID)
 	n := len(e.parked[t.Route])
 	e.mu.Unlock()
 	e.tellWaiting(t.Route, n)
+	return nil
 }
 
 // attempt is one attempt to deliver, and what came of it.

@@ -207,14 +207,14 @@ type stuckLane struct {
 	tasks int
 }
 
-// forget drops a lane that holds nothing worth keeping; a failing host is
-// kept for as long as its circuit is open.
+// forget drops a lane that holds nothing worth keeping; what is known of a
+// host is kept for a while.
 func (q *queue) forget(l *lane) {
 	if len(l.entries) > 0 || l.running > 0 || l.blocked || q.stopped {
 		return
 	}
-	if l.breaker.openUntil > q.clock() {
-		q.time(l, l.breaker.openUntil)
+	if l.breaker.knownUntil > q.clock() {
+		q.time(l, l.breaker.knownUntil)
 		return
 	}
 	delete(q.lanes, l.key)
