@@ -123,6 +123,14 @@ func newBackend(t *testing.T, name string, answer func(http.ResponseWriter, *htt
 	return b
 }
 
+// newBackendFunc is a backend that only answers.
+func newBackendFunc(t *testing.T, answer http.HandlerFunc) string {
+	t.Helper()
+	server := httptest.NewServer(answer)
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
 // backendServer is a server that keeps what it saw.
 type backendServer struct {
 	name string

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"reflect"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -210,14 +211,20 @@ func (e *encoder) variable(field int, name string, v any) {
 		case bool:
 			e.b = protowire.AppendTag(e.b, 3, protowire.VarintType)
 			e.b = protowire.AppendVarint(e.b, protowire.EncodeBool(v))
-		case int:
-			e.b = protowire.AppendTag(e.b, 4, protowire.VarintType)
-			e.b = protowire.AppendVarint(e.b, uint64(v))
-		case float64:
-			e.b = protowire.AppendTag(e.b, 5, protowire.Fixed64Type)
-			e.b = protowire.AppendFixed64(e.b, math.Float64bits(v))
-		default:
-			e.err = fmt.Errorf("variable %s has type %T, which can't be stored", name, v)
+		default: // what width a number had is forgotten
+			switch n := reflect.ValueOf(v); {
+			case n.CanInt():
+				e.b = protowire.AppendTag(e.b, 4, protowire.VarintType)
+				e.b = protowire.AppendVarint(e.b, uint64(n.Int()))
+			case n.CanUint():
+				e.b = protowire.AppendTag(e.b, 4, protowire.VarintType)
+				e.b = protowire.AppendVarint(e.b, n.Uint())
+			case n.CanFloat():
+				e.b = protowire.AppendTag(e.b, 5, protowire.Fixed64Type)
+				e.b = protowire.AppendFixed64(e.b, math.Float64bits(n.Float()))
+			default:
+				e.err = fmt.Errorf("variable %s has type %T, which can't be stored", name, v)
+			}
 		}
 	})
 }

@@ -63,6 +63,21 @@ func (b *bodies) kept(id task.ID, parts ...task.Part) (names []bodyName) {
 	return names
 }
 
+// has says that a body is known to be there, or is about to be.
+func (b *bodies) has(name bodyName) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, ok := b.sizes[name]
+	return ok
+}
+
+// expect says that a body is about to be there.
+func (b *bodies) expect(name bodyName) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sizes[name] += 0
+}
+
 // note takes notice of a body that is there, if it is.
 func (b *bodies) note(name bodyName) {
 	b.mu.Lock()
@@ -192,6 +207,7 @@ func (w *bodyWriter) Commit() error {
 	defer w.store.leave()
 	err := errors.Join(w.out.Close(), w.file.Sync(), w.file.Close())
 	if err == nil {
+		w.store.bodies.expect(w.name) // or scan, which runs beside, might take it for an orphan
 		err = os.Rename(w.temporary, w.path)
 	}
 	if err != nil {

@@ -41,15 +41,18 @@ func (i *idle) removed() {
 	i.gone++
 }
 
-// due says that it is time; it then is no longer.
-func (i *idle) due() bool {
+// due says that it is time, because of so many removed tasks.
+func (i *idle) due() (gone int, due bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.gone < i.enough || time.Since(i.lastWrite) < i.after {
-		return false
-	}
-	i.gone = 0
-	return true
+	return i.gone, i.gone >= i.enough && time.Since(i.lastWrite) >= i.after
+}
+
+// compacted says that so many removed tasks take no space any more.
+func (i *idle) compacted(gone int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.gone -= gone
 }
 
 func (i *idle) run(ctx context.Context, s *Store) {
@@ -61,12 +64,17 @@ func (i *idle) run(ctx context.Context, s *Store) {
 			return
 		case <-tick.C:
 		}
-		if !i.due() {
+		gone, due := i.due()
+		if !due {
 			continue
 		}
-		if err := s.compact(ctx); err != nil && ctx.Err() == nil {
-			s.log.Warn("task store was not compacted", zap.Error(err))
+		if err := s.compact(ctx); err != nil {
+			if ctx.Err() == nil {
+				s.log.Warn("task store was not compacted", zap.Error(err))
+			}
+			continue
 		}
+		i.compacted(gone)
 	}
 }
 

@@ -43,7 +43,7 @@ func keyOfChunk(letter byte, id task.ID, n byte) []byte {
 	return append(key(chunkKey, id), letter, n)
 }
 
-// keyOfExpiry has the time in microseconds, as records have it.
+// keyOfExpiry has the time to the microsecond, as records have it.
 func keyOfExpiry(at time.Time, id task.ID) []byte {
 	k := make([]byte, 1+8, 1+8+len(id))
 	k[0] = expiryKey
@@ -52,7 +52,7 @@ func keyOfExpiry(at time.Time, id task.ID) []byte {
 }
 
 func microseconds(t time.Time) uint64 {
-	return uint64(max(0, t.Round(time.Microsecond).UnixMicro()))
+	return uint64(max(0, t.UnixMicro()))
 }
 
 // dueLength is the length of what is due as a value: action, lane, time.

@@ -15,7 +15,9 @@ import (
 
 // need is what a step needs of the disk. As space gets short, new tasks are
 // refused first; the steps of those that were taken may use half of what is
-// left, and removing, which makes room, half of that.
+// left, and removing, which makes room, half of that. While Badger compacts,
+// there may for a moment be less than there was: what is refused then is worth
+// another try.
 //
 // Nothing may go on until the disk is really full: Badger writes through
 // mapped memory, and where the file system has no block for a page the kernel
@@ -39,6 +41,7 @@ type space struct {
 
 	mu       sync.Mutex
 	at       time.Time // when the following were looked up
+	since    int64     // bytes written since then
 	headroom int64
 	database int64 // bytes on disk, with what was written since
 	bodies   int64 // bytes on disk
@@ -81,10 +84,10 @@ func (s *space) check(n need) error {
 
 // lookUp looks up what changes slowly and takes a while, now and then.
 func (s *space) lookUp() {
-	if time.Since(s.at) < 250*time.Millisecond {
+	if s.since < s.memTable/8 && time.Since(s.at) < 250*time.Millisecond {
 		return
 	}
-	s.at = time.Now()
+	s.at, s.since = time.Now(), 0
 	if s.maxBytes > 0 {
 		s.database = diskUsage(filepath.Join(s.dir, dbDir))
 	}
@@ -106,6 +109,7 @@ func (s *space) wrote(n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.database += n
+	s.since += n
 }
 
 // keep counts bytes of bodies: negative for those removed.

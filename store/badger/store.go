@@ -111,7 +111,8 @@ func (s *Store) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.running.Go(s.commit)
-	s.running.Go(func() { s.bodies.scan(ctx, s) })
+	opened := time.Now()
+	s.running.Go(func() { s.bodies.scan(ctx, s, opened) })
 	s.running.Go(func() { s.idle.run(ctx, s) })
 }
 

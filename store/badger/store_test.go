@@ -1,8 +1,14 @@
 package badger
 
 import (
+	"crypto/rand"
+	"io"
+	"net/http"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/ringback/ringback/store/storetest"
@@ -17,9 +23,72 @@ func TestStore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) storetest.Opener {
 				dir := t.TempDir()
-				options.Logger = zaptest.NewLogger(t)
+				options := options
+				options.Logger = zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
 				return storetest.Opener{Open: func() (task.Store, error) { return Open(dir, options) }}
 			})
 		})
 	}
+}
+
+// open opens a store that the test closes.
+func open(t testing.TB, dir string, options Options) *Store {
+	t.Helper()
+	s, err := Open(dir, options)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			require.ErrorIs(t, err, task.ErrClosed)
+		}
+	})
+	return s
+}
+
+func newTask() *task.Task {
+	now := time.Now()
+	return &task.Task{
+		ID: task.NewID(now), Route: "orders", CreatedAt: now,
+		Callback: task.Callback{URL: "https://client.example/hook", Status: task.CallbackPending},
+	}
+}
+
+// newRequest is a request of about a size.
+func newRequest(size int) *task.Request {
+	return &task.Request{
+		Method: "POST", URL: "/orders", RequestURI: "/orders", Proto: "HTTP/1.1", Host: "shop.example", RemoteAddr: "192.0.2.1:4711",
+		Header: http.Header{"Content-Type": {"application/json"}},
+		Body:   task.Body{Size: int64(size), Inline: noise(size)},
+	}
+}
+
+func noise(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b)
+	return b
+}
+
+func create(t testing.TB, s *Store, size int) *task.Task {
+	t.Helper()
+	one := newTask()
+	require.NoError(t, s.Create(t.Context(), one, newRequest(size), nil))
+	return one
+}
+
+func putBody(t testing.TB, s *Store, id task.ID, part task.Part, body []byte) {
+	t.Helper()
+	w, err := s.CreateBody(t.Context(), id, part)
+	require.NoError(t, err)
+	_, err = w.Write(body)
+	require.NoError(t, err)
+	require.NoError(t, w.Commit())
+}
+
+func readBody(t testing.TB, s *Store, id task.ID, part task.Part) ([]byte, error) {
+	t.Helper()
+	r, err := s.OpenBody(t.Context(), id, part)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
 }

@@ -79,8 +79,8 @@ func (w *sweeper) run() {
 
 // scan finds the bodies that are there, and removes those that no record will
 // ever refer to, because the process died before it was written.
-func (b *bodies) scan(ctx context.Context, s *Store) {
-	opened := time.Now()
+// Only tasks older than opened are looked at; a younger one may be on its way.
+func (b *bodies) scan(ctx context.Context, s *Store, opened time.Time) {
 	dirs, err := os.ReadDir(b.dir)
 	if err != nil {
 		s.log.Error("bodies can't be listed", zap.Error(err))
@@ -118,7 +118,9 @@ func (b *bodies) scanOne(s *Store, dir, base string, opened time.Time) error {
 	if !ok {
 		return nil // not ours
 	}
-	// A younger task may be on its way; it is this process's, which knows it.
+	if b.has(name) { // committed meanwhile
+		return nil
+	}
 	if name.id.Time().Before(opened.Truncate(time.Millisecond)) {
 		orphan, err := s.isOrphan(name)
 		if err != nil {

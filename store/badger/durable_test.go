@@ -1,0 +1,115 @@
+package badger
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ringback/ringback/task"
+)
+
+// A step whose commit fails has its error, and has not happened; nor is it
+// acknowledged before the commit is over.
+func TestFailedCommit(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	before := create(t, s, 10)
+
+	broken := errors.New("broken")
+	var fail atomic.Bool
+	entered, proceed := make(chan struct{}), make(chan struct{})
+	s.beforeCommit = func() error {
+		entered <- struct{}{}
+		<-proceed
+		if fail.Load() {
+			return broken
+		}
+		return nil
+	}
+	for _, want := range []error{broken, nil} {
+		fail.Store(want != nil)
+		one := newTask()
+		done := make(chan error, 1)
+		go func() { done <- s.Create(t.Context(), one, newRequest(10), nil) }()
+		<-entered
+		select {
+		case err := <-done:
+			t.Fatalf("Create returned %v before the commit", err)
+		case <-time.After(20 * time.Millisecond): // there is no event for what must not happen
+		}
+		proceed <- struct{}{}
+		require.ErrorIs(t, <-done, want)
+		_, err := s.Load(t.Context(), one.ID)
+		if want == nil {
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, err, task.ErrNotFound)
+		}
+	}
+
+	fail.Store(true)
+	go func() { <-entered; proceed <- struct{}{} }()
+	before.Attempts = 5
+	require.ErrorIs(t, s.Save(t.Context(), task.Step{Task: before}), broken)
+	got, err := s.Load(t.Context(), before.ID)
+	require.NoError(t, err)
+	require.Zero(t, got.Attempts)
+	fail.Store(false)
+	go func() {
+		for range entered {
+			proceed <- struct{}{}
+		}
+	}()
+}
+
+// Each step of a transaction has its own outcome: one that is refused does not
+// take the others with it.
+func TestOwnErrors(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	entered, proceed := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	var commits atomic.Int32
+	s.beforeCommit = func() error {
+		commits.Add(1)
+		once.Do(func() { close(entered); <-proceed })
+		return nil
+	}
+	var all sync.WaitGroup
+	all.Go(func() { create(t, s, 10) }) // holds up the others, so that they share a transaction
+	<-entered
+	key := &task.IdempotencyKey{Name: [32]byte{1}}
+	var created, refused, notFound, tooLarge atomic.Int32
+	for range 30 {
+		all.Go(func() {
+			err := s.Create(t.Context(), newTask(), newRequest(10), key)
+			var duplicate *task.DuplicateError
+			switch {
+			case err == nil:
+				created.Add(1)
+			case errors.As(err, &duplicate):
+				refused.Add(1)
+			}
+		})
+		all.Go(func() {
+			if errors.Is(s.Save(t.Context(), task.Step{Task: newTask()}), task.ErrNotFound) {
+				notFound.Add(1)
+			}
+		})
+		all.Go(func() {
+			q := newRequest(10)
+			q.URL = "/" + strings.Repeat("x", 3<<20)
+			if err := s.Create(t.Context(), newTask(), q, nil); err != nil && strings.Contains(err.Error(), "smaller headers") {
+				tooLarge.Add(1)
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return len(s.queue) == 60 && tooLarge.Load() == 30 }, 10*time.Second, time.Millisecond)
+	close(proceed)
+	all.Wait()
+	require.Equal(t, []int32{1, 29, 30, 30}, []int32{created.Load(), refused.Load(), notFound.Load(), tooLarge.Load()})
+	require.Equal(t, int32(2), commits.Load())
+}
