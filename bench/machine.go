@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"debug/buildinfo"
 	"fmt"
 	"os"
@@ -72,7 +73,7 @@ func versions(b *bench) (map[string]string, error) {
 		return nil, err
 	}
 	v["Go"] = strings.TrimPrefix(info.GoVersion, "go")
-	v["Ringback"] = info.Main.Version
+	v["Ringback"] = cmp.Or(info.Main.Version, "(devel)")
 	for _, dep := range info.Deps {
 		switch dep.Path {
 		case "github.com/caddyserver/caddy/v2":

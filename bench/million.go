@@ -77,7 +77,9 @@ func (c *crowd) measure(n, rounds int) error {
 			return err
 		}
 		full[0], full[1] = append(full[0], accepts), append(full[1], claims)
-		c.kill() // while another one has the gate
+		if err := c.stop(); err != nil { // the other one needs the gate
+			return err
+		}
 		accepts, claims, err = c.emptyTurn()
 		if err != nil {
 			return err
@@ -147,8 +149,6 @@ func (c *crowd) restart(end func(*process)) (time.Duration, error) {
 	c.accepted++
 	return took, err
 }
-
-func (c *crowd) kill() { c.processes[0].kill() }
 
 // turn measures how fast tasks are accepted, and how fast they are called when
 // the backend has time for them.

@@ -10,7 +10,7 @@ func (b *bench) alternate(contestants []contestant, turn func(*running) (Turn, e
 	turns := make(map[string][]Turn)
 	for round := range b.rounds {
 		for _, c := range contestants {
-			if c.caddyfile == nil && b.asynqBinary == "" || b.profile != "" && !c.tasks {
+			if c.caddyfile == nil && b.asynqBinary == "" || b.profile != "" && (!c.tasks || c.caddyfile == nil) {
 				continue
 			}
 			t, err := b.turn(c, turn)

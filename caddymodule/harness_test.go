@@ -249,3 +249,16 @@ func raw(t *testing.T, addr string, text string) string {
 	io.Copy(&out, conn)
 	return out.String()
 }
+
+func stopCaddy(t *testing.T) {
+	t.Helper()
+	require.NoError(t, caddy.Stop())
+}
+
+// currentApp is the callback app of the running configuration.
+func currentApp(t *testing.T) *App {
+	t.Helper()
+	app, err := caddy.ActiveContext().AppIfConfigured("callback")
+	require.NoError(t, err)
+	return app.(*App)
+}

@@ -48,7 +48,7 @@ func (s *Signing) newSigner() (task.Signer, error) {
 	}
 	signer, err := signature.New(config)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("secret: %w", err)
 	}
 	return signer, nil
 }

@@ -78,6 +78,8 @@ func (h *Tasks) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 		problem, ok := errors.AsType[*task.Problem](err)
 		switch {
 		case ok:
+		case r.Context().Err() != nil:
+			return nil // the client went away
 		case errors.Is(err, task.ErrNotFound), errors.Is(err, task.ErrBadID):
 			problem = noSuchTask
 		default:
@@ -145,6 +147,19 @@ func (h *Tasks) serveTask(w http.ResponseWriter, r *http.Request, engine *task.E
 }
 
 func (h *Tasks) serveRedeliver(w http.ResponseWriter, r *http.Request, engine *task.Engine, id task.ID) error {
+	return redeliver(w, r, engine, id)
+}
+
+// redeliver sends the callback of a task again, and shows the task.
+func redeliver(w http.ResponseWriter, r *http.Request, engine *task.Engine, id task.ID) error {
+	// The engine would wait for the backend call of a task that runs.
+	t, err := engine.Task(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	if !t.Status.Done() {
+		return task.NewProblem(http.StatusConflict, task.ProblemNotDone, "there is nothing to deliver yet: the task is "+t.Status.String())
+	}
 	if _, err := engine.Redeliver(r.Context(), id); err != nil {
 		return err
 	}

@@ -462,6 +462,21 @@ func TestDeadlineEndsQueuedAndRunningTasks(t *testing.T) {
 	})
 }
 
+func TestADeadlineOutlivesARestart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, func(r *task.Route) { r.Concurrency = 1 })
+		w.answers(func(ctx context.Context, _ *task.Call, _ http.ResponseWriter) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		w.accept()
+		id := w.accept(func(a *task.Acceptance) { a.Client.Deadline = time.Now().Add(10 * time.Second) })
+		w.restart(ended())
+		time.Sleep(11 * time.Second)
+		require.Equal(t, task.Expired, w.task(id).Status)
+	})
+}
+
 func TestDelay(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -94,6 +94,17 @@ type Due struct {
 	Deadline time.Time
 }
 
+// Due is what the task waits for; its Action is ActionRemove if nothing is
+// left to do.
+func (t *Task) Due() Due {
+	d := Due{ID: t.ID, Lane: t.Lane()}
+	d.Action, d.At = t.Next()
+	if d.Action == ActionCall {
+		d.Deadline = t.Deadline
+	}
+	return d
+}
+
 // IdempotencyKey keeps a client that repeats a request from making two tasks.
 type IdempotencyKey struct {
 	// Name identifies the key and whoever may share it; a digest, not the

@@ -124,7 +124,7 @@ func life(s *Store, request *task.Request, response *task.Response) error {
 // and go: how quickly the store knows what is due, what it takes of memory
 // while they wait, and what of disk when they are gone.
 func BenchmarkMillion(b *testing.B) {
-	const million = 1_000_000
+	million := int64(1_000_000)
 	for b.Loop() {
 		dir := b.TempDir()
 		s := open(b, dir, Options{})
@@ -150,7 +150,7 @@ func BenchmarkMillion(b *testing.B) {
 		ids := make(chan task.ID, million)
 		require.NoError(b, s.Due(context.Background(), func(d task.Due) error { ids <- d.ID; return nil }))
 		b.ReportMetric(time.Since(begin).Seconds(), "s-due")
-		require.Len(b, ids, million)
+		require.Len(b, ids, int(million))
 		begin = time.Now()
 		require.NoError(b, s.Due(context.Background(), func(task.Due) error { return nil }))
 		b.ReportMetric(time.Since(begin).Seconds(), "s-due-again")
@@ -164,10 +164,10 @@ func BenchmarkMillion(b *testing.B) {
 			t.Status, t.Callback.Status, t.ExpiresAt = task.Completed, task.CallbackDelivered, time.Now()
 			return s.Save(context.Background(), task.Step{Task: t, DropRequest: true})
 		})
-		b.ReportMetric(million/time.Since(begin).Seconds(), "settles/s")
+		b.ReportMetric(float64(million)/time.Since(begin).Seconds(), "settles/s")
 		begin = time.Now()
 		var slowest time.Duration
-		for gone := 0; gone < million; {
+		for gone := int64(0); gone < million; {
 			before := time.Now()
 			expired, err := s.Expired(context.Background(), time.Now(), 1000)
 			require.NoError(b, err)
@@ -175,9 +175,9 @@ func BenchmarkMillion(b *testing.B) {
 			for _, id := range expired {
 				require.NoError(b, s.Remove(context.Background(), id))
 			}
-			gone += len(expired)
+			gone += int64(len(expired))
 		}
-		b.ReportMetric(million/time.Since(begin).Seconds(), "removes/s")
+		b.ReportMetric(float64(million)/time.Since(begin).Seconds(), "removes/s")
 		b.ReportMetric(slowest.Seconds()*1000, "ms-expired-1000-slowest")
 
 		b.ReportMetric(float64(usage(b, dir))/(1<<20), "MiB-gone")

@@ -21,9 +21,11 @@ type step struct {
 	id     task.ID
 	need   need   // how much free space it takes
 	writes writes // all of them, or none
-	// guard may refuse the step. It sees the steps before this one, those of
-	// its own transaction as well. May be nil.
+	// guard may refuse the step, or add as many writes, of short keys, as later
+	// says. It sees the steps before this one, those of its own transaction as
+	// well. May be nil.
 	guard func(*badger.Txn) error
+	later int
 	// sweep lists the bodies to remove once the step is durable.
 	sweep []bodyName
 	// failure is what to log when the step fails and nobody waits for it;
@@ -49,13 +51,16 @@ func newStep(id task.ID, need need) *step {
 	return &step{id: id, need: need, done: make(chan struct{})}
 }
 
+// size is an upper bound of what the step takes of a transaction.
+func (p *step) size() int64 { return p.writes.size() + int64(p.later)*128 }
+
 // queueLength bounds the steps that wait: the memory they take, and how far
 // those that nobody waits for may fall behind.
 const queueLength = 1024
 
 // enqueue gives the step its place in the order.
 func (s *Store) enqueue(ctx context.Context, p *step) error {
-	if size, limit := p.writes.size(), s.maxStep(); size > limit {
+	if size, limit := p.size(), s.maxStep(); size > limit {
 		return fmt.Errorf("a step of %d bytes is more than the task store can write at once, which is %d: send smaller headers, or raise the memtable size", size, limit)
 	}
 	if err := ctx.Err(); err != nil {
@@ -94,13 +99,13 @@ func (s *Store) commit() {
 	var batch []*step
 	for first := range s.queue {
 		batch = append(batch[:0], first)
-		size := first.writes.size()
+		size := first.size()
 		for more := true; more && size < s.maxStep(); {
 			select {
 			case p, ok := <-s.queue:
 				if more = ok; ok {
 					batch = append(batch, p)
-					size += p.writes.size()
+					size += p.size()
 				}
 			default:
 				more = false
@@ -124,7 +129,7 @@ func (s *Store) commitSome(steps []*step) (rest []*step) {
 	room := s.space.room()
 	for len(steps) > 0 {
 		p := steps[0]
-		n, c := p.writes.size(), int64(len(p.writes))
+		n, c := p.size(), int64(len(p.writes)+p.later)
 		if size > 0 && (size+n > s.maxStep() || count+c >= s.db.MaxBatchCount()) {
 			break
 		}

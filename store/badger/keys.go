@@ -55,26 +55,33 @@ func microseconds(t time.Time) uint64 {
 	return uint64(max(0, t.UnixMicro()))
 }
 
-// dueLength is the length of what is due as a value: action, lane, time.
+// dueLength is the length of what is due as a value: action, lane, time. The
+// deadline of a task that has one follows.
 const dueLength = 1 + 8 + 8
 
-func encodeDue(action task.Action, lane uint64, at time.Time) []byte {
-	v := make([]byte, dueLength)
-	v[0] = byte(action)
-	binary.BigEndian.PutUint64(v[1:], lane)
-	if !at.IsZero() {
-		binary.BigEndian.PutUint64(v[9:], uint64(at.UnixMicro()))
+func encodeDue(d task.Due) []byte {
+	v := make([]byte, dueLength, dueLength+8)
+	v[0] = byte(d.Action)
+	binary.BigEndian.PutUint64(v[1:], d.Lane)
+	if !d.At.IsZero() {
+		binary.BigEndian.PutUint64(v[9:], uint64(d.At.UnixMicro()))
+	}
+	if !d.Deadline.IsZero() {
+		v = binary.BigEndian.AppendUint64(v, uint64(d.Deadline.UnixMicro()))
 	}
 	return v
 }
 
 func decodeDue(id task.ID, v []byte) (due task.Due, ok bool) {
-	if len(v) != dueLength {
+	if len(v) != dueLength && len(v) != dueLength+8 {
 		return due, false
 	}
 	due = task.Due{ID: id, Action: task.Action(v[0]), Lane: binary.BigEndian.Uint64(v[1:])}
 	if at := int64(binary.BigEndian.Uint64(v[9:])); at != 0 {
 		due.At = time.UnixMicro(at)
+	}
+	if len(v) > dueLength {
+		due.Deadline = time.UnixMicro(int64(binary.BigEndian.Uint64(v[dueLength:])))
 	}
 	return due, due.Action == task.ActionCall || due.Action == task.ActionDeliver
 }

@@ -61,8 +61,7 @@ func (s *Store) dueOf(txn *badger.Txn, id task.ID) task.Due {
 		s.log.Error("due task can't be read", zap.Stringer("task_id", id), zap.Error(err))
 		return task.Due{ID: id, Action: task.ActionCall}
 	}
-	action, at := t.Next()
-	return task.Due{ID: id, Action: action, Lane: t.Lane(), At: at}
+	return t.Due()
 }
 
 // Expired implements [task.Store]. A task whose record can't be read is never

@@ -79,8 +79,9 @@ func (s *Store) Save(ctx context.Context, change task.Step) error {
 	}
 	putNext(p, t, false)
 	// A task that was removed must not come back as half of one.
+	name := key(taskKey, t.ID) // t is the caller's again before the guard runs
 	p.guard = func(txn *badger.Txn) error {
-		_, err := txn.Get(key(taskKey, t.ID))
+		_, err := txn.Get(name)
 		if errors.Is(err, badger.ErrKeyNotFound) {
 			return task.ErrNotFound
 		}
@@ -104,44 +105,40 @@ func (s *Store) Remove(ctx context.Context, id task.ID) error {
 	p := newStep(id, toRemove)
 	p.gone = true
 	p.sweep = s.bodies.kept(id, task.RequestPart, task.ResponsePart)
-	err := s.db.View(func(txn *badger.Txn) error { return s.putRemove(txn, p) })
-	if err != nil {
-		return err
+	for _, letter := range []byte{taskKey, requestKey, responseKey} {
+		p.writes.delete(key(letter, id))
+		s.giants.drop(p, letter)
 	}
+	p.writes.delete(key(dueKey, id))
+	// Only the record knows the other keys. It is read where the steps before
+	// this one are done, and where reading does not wait for them: in Badger a
+	// reading transaction begins when the writing one before has been synced.
+	p.later = 3
+	p.guard = func(txn *badger.Txn) error { return putRest(txn, p) }
 	s.idle.removed()
 	return s.enqueueNoWait(ctx, p, "task was not removed")
 }
 
-// putRemove deletes whatever there is of a task. Which expiry it has is read
-// here, before the steps that are on their way; what they leave behind is
-// outdated, which Expired notices.
-func (s *Store) putRemove(txn *badger.Txn, p *step) error {
-	w, id := &p.writes, p.id
-	w.delete(key(taskKey, id))
-	w.delete(key(requestKey, id))
-	w.delete(key(responseKey, id))
-	w.delete(key(dueKey, id))
-	for _, letter := range []byte{taskKey, requestKey, responseKey} {
-		s.giants.drop(p, letter)
-	}
-	t, err := getRecord[task.Task](txn, taskKey, id)
+// putRest deletes the keys of a task whose names depend on what it is.
+func putRest(txn *badger.Txn, p *step) error {
+	t, err := getRecord[task.Task](txn, taskKey, p.id)
 	switch {
 	case errors.Is(err, task.ErrNotFound), errors.Is(err, task.ErrBadRecord):
 	case err != nil:
 		return err
 	case !t.ExpiresAt.IsZero():
-		w.delete(keyOfExpiry(t.ExpiresAt, id))
+		p.writes.delete(keyOfExpiry(t.ExpiresAt, p.id))
 	}
-	item, err := txn.Get(key(ownKey, id))
+	item, err := txn.Get(key(ownKey, p.id))
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	w.delete(key(ownKey, id))
+	p.writes.delete(key(ownKey, p.id))
 	return item.Value(func(v []byte) error {
-		w.delete(append([]byte{nameKey}, v...))
+		p.writes.delete(append([]byte{nameKey}, v...))
 		return nil
 	})
 }
@@ -178,15 +175,15 @@ func putRecord[R task.Record](s *Store, p *step, letter byte, record *R) error {
 // putNext indexes the task by its next action, so that one key, and only one,
 // is that of what is next.
 func putNext(p *step, t *task.Task, isNew bool) {
-	action, at := t.Next()
-	if action != task.ActionRemove {
-		p.writes.set(key(dueKey, t.ID), encodeDue(action, t.Lane(), at))
+	due := t.Due()
+	if due.Action != task.ActionRemove {
+		p.writes.set(key(dueKey, t.ID), encodeDue(due))
 		return
 	}
 	if !isNew {
 		p.writes.delete(key(dueKey, t.ID))
 	}
-	if !at.IsZero() {
-		p.writes.set(keyOfExpiry(at, t.ID), []byte{})
+	if !due.At.IsZero() {
+		p.writes.set(keyOfExpiry(due.At, t.ID), []byte{})
 	}
 }

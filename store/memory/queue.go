@@ -37,10 +37,10 @@ func (s *Store) due() ([]task.Due, error) {
 	var all []task.Due
 	for _, id := range s.order {
 		e := s.tasks[id]
-		if e == nil || e.action == task.ActionRemove {
+		if e == nil || e.due.Action == task.ActionRemove {
 			continue
 		}
-		all = append(all, task.Due{ID: id, Action: e.action, Lane: e.lane, At: e.at})
+		all = append(all, e.due)
 	}
 	return all, nil
 }
@@ -58,7 +58,7 @@ func (s *Store) Expired(ctx context.Context, now time.Time, limit int) ([]task.I
 	var found []expiry
 	for len(found) < limit && len(s.expiry) > 0 && !s.expiry[0].at.After(now) {
 		x := heap.Pop(&s.expiry).(expiry)
-		if e := s.tasks[x.id]; e == nil || e.action != task.ActionRemove || !e.at.Equal(x.at) {
+		if e := s.tasks[x.id]; e == nil || e.due.Action != task.ActionRemove || !e.due.At.Equal(x.at) {
 			continue // removed, or delivered again, since
 		}
 		if !slices.Contains(found[max(0, len(found)-1):], x) { // two steps with one time
@@ -121,8 +121,8 @@ func (s *Store) before(id task.ID) (task.ID, []byte, error) {
 
 // expire notes when the task is to be removed, if it is.
 func (s *Store) expire(id task.ID, e *entry) {
-	if e.action == task.ActionRemove && !e.at.IsZero() {
-		heap.Push(&s.expiry, expiry{e.at, id})
+	if e.due.Action == task.ActionRemove && !e.due.At.IsZero() {
+		heap.Push(&s.expiry, expiry{e.due.At, id})
 	}
 }
 

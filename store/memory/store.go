@@ -6,7 +6,6 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/ringback/ringback/task"
 )
@@ -29,9 +28,7 @@ type entry struct {
 	record   []byte
 	request  []byte // nil when dropped
 	response []byte // nil when there is none
-	action   task.Action
-	lane     uint64
-	at       time.Time
+	due      task.Due
 	key      *[32]byte // name of its idempotency key, nil if it has none
 }
 
@@ -57,8 +54,7 @@ func (s *Store) Create(ctx context.Context, t *task.Task, request *task.Request,
 	if e.request, err = task.Marshal(request); err != nil {
 		return err
 	}
-	e.action, e.at = t.Next()
-	e.lane = t.Lane()
+	e.due = t.Due()
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,8 +91,7 @@ func (s *Store) Save(ctx context.Context, step task.Step) error {
 			return err
 		}
 	}
-	action, at := step.Task.Next()
-	id, lane := step.Task.ID, step.Task.Lane()
+	id, due := step.Task.ID, step.Task.Due()
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,7 +102,7 @@ func (s *Store) Save(ctx context.Context, step task.Step) error {
 	if e == nil {
 		return task.ErrNotFound
 	}
-	e.record, e.action, e.lane, e.at = record, action, lane, at
+	e.record, e.due = record, due
 	if response != nil {
 		e.response = response
 	}

@@ -16,12 +16,14 @@ func (f *fixture) isDue(want ...*task.Task) {
 	all := f.due()
 	require.Len(f, all, len(want))
 	for i, t := range want {
-		action, at := again(f, t).Next()
-		require.Equal(f, t.ID, all[i].ID)
-		require.Equal(f, action, all[i].Action)
-		require.Equal(f, t.Lane(), all[i].Lane)
-		require.WithinDuration(f, at, all[i].At, time.Microsecond)
-		require.Equal(f, at.IsZero(), all[i].At.IsZero())
+		due := again(f, t).Due()
+		require.Equal(f, due.ID, all[i].ID)
+		require.Equal(f, due.Action, all[i].Action)
+		require.Equal(f, due.Lane, all[i].Lane)
+		require.WithinDuration(f, due.At, all[i].At, time.Microsecond)
+		require.Equal(f, due.At.IsZero(), all[i].At.IsZero())
+		require.WithinDuration(f, due.Deadline, all[i].Deadline, time.Microsecond)
+		require.Equal(f, due.Deadline.IsZero(), all[i].Deadline.IsZero())
 	}
 }
 
@@ -64,6 +66,9 @@ var dueTests = []test{
 	{"time and lane", func(f *fixture) {
 		t := f.create()
 		t.NextCallAt = time.Now().Add(time.Hour)
+		f.save(t)
+		f.isDue(t)
+		t.Deadline = time.Now().Add(3 * time.Hour)
 		f.save(t)
 		f.isDue(t)
 		t.Status, t.Callback.Status, t.Callback.NextAt = task.Failed, task.CallbackRetrying, time.Now().Add(2*time.Hour)

@@ -81,11 +81,10 @@ var saveTests = []test{
 			t, r := f.create(), newResponse()
 			require.NoError(f, f.Save(f.Context(), task.Step{Task: t, Response: r, NoWait: noWait}))
 			want, wantResponse := again(f, t), again(f, r)
-			t.Callback.Header.Set("Authorization", "changed")
-			t.Attempts = 99
+			*t = *newTask()
 			r.Body.Inline[0] = 'X'
 			f.isStored(want)
-			got, err := f.LoadResponse(f.Context(), t.ID)
+			got, err := f.LoadResponse(f.Context(), want.ID)
 			require.NoError(f, err)
 			same(f, wantResponse, got)
 		}

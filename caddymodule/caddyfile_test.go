@@ -1,0 +1,191 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Each mistake is found when the Caddyfile is adapted, with its line.
+func TestCaddyfileErrors(t *testing.T) {
+	for line, want := range map[string]string{
+		"nonsense":                      `unknown subdirective "nonsense" of callback, at Caddyfile:3`,
+		"name":                          `name wants a value, at Caddyfile:3`,
+		"name a b":                      `name wants one value only, and "b" is another, at Caddyfile:3`,
+		"url_from":                      `url_from wants one value or more, at Caddyfile:3`,
+		"url_from $response.body":       `bad runtime expression "$response.body": want $request.header.NAME`,
+		"poll maybe":                    `poll is "maybe": want on or off, at Caddyfile:3`,
+		"keep_url yes":                  `keep_url stands alone, without "yes", at Caddyfile:3`,
+		"scan_limit -1":                 `scan_limit is "-1": want a size such as 10MiB, at Caddyfile:3`,
+		"max_body ten":                  `max_body is "ten": want a size such as 10MiB, at Caddyfile:3`,
+		"max_response 0":                `max_response is "0": want a size such as 10MiB, at Caddyfile:3`,
+		"concurrency 0":                 `concurrency is "0": want a number above 0, at Caddyfile:3`,
+		"attempts many":                 `attempts is "many": want a number above 0, at Caddyfile:3`,
+		"timeout 5":                     `timeout is "5": want a duration above 0 such as 90s, 30m or 2d, at Caddyfile:3`,
+		"timeout 0s":                    `timeout is "0s": want a duration above 0`,
+		"backoff -1s":                   `backoff is "-1s": want a duration above 0`,
+		"retention never":               `retention is "never": want a duration above 0`,
+		"retry_schedule 0s x":           `retry_schedule has "x": want durations such as 0s 5s 5m 2h, at Caddyfile:3`,
+		"on_interrupted stop":           `on_interrupted is "stop": want run or fail, at Caddyfile:3`,
+		"sign rfc9999 k":                `want sign rfc9421 <keyid>, at Caddyfile:3`,
+		"secret_for example.com":        `want secret_for <host> <secret...>, at Caddyfile:3`,
+		"tasks_path jobs":               `tasks_path is "jobs": want a path that begins with a slash`,
+		"delivery_timeout {\n}":         `delivery_timeout wants a value, at Caddyfile:3`,
+		"}\ncallback_tasks x {":         `unexpected "x"`,
+		"}\ncallback_tasks {\nnonsense": `unknown subdirective "nonsense" of callback_tasks, at Caddyfile:5`,
+		"}\nhandle /x/* {\ncallback {\nattempts 0": `attempts is "0": want a number above 0, at Caddyfile:6`,
+	} {
+		t.Run(line, func(t *testing.T) {
+			end := "\n}\n}"
+			if len(line) > 9 && line[:9] == "}\nhandle " {
+				end += "\n}"
+			}
+			_, err := adapt("http://:8080 {\ncallback {\n" + line + end)
+			require.ErrorContains(t, err, want)
+		})
+	}
+	for line, want := range map[string]string{
+		"nonsense":                        `unknown subdirective "nonsense" of the global option callback, at Caddyfile:3`,
+		"store":                           `want store badger or store memory, at Caddyfile:3`,
+		"store nothing":                   `callback.stores.nothing`,
+		"store badger a b":                `wrong argument count or unexpected line ending after 'b', at Caddyfile:3`,
+		"store badger {\nx\n}":            `unknown subdirective "x" of store badger, at Caddyfile:4`,
+		"store badger {\nmax_bytes 1Q\n}": `max_bytes is "1Q": want a size such as 10MiB, at Caddyfile:4`,
+		"store memory {\nx\n}":            `store memory has no options, at Caddyfile:4`,
+		"max_pending -5":                  `max_pending is "-5": want a number above 0, at Caddyfile:3`,
+		"grace_period x":                  `grace_period is "x": want a duration above 0`,
+	} {
+		t.Run(line, func(t *testing.T) {
+			_, err := adapt("{\ncallback {\n" + line + "\n}\n}\nhttp://:8080 {\nrespond x\n}")
+			require.ErrorContains(t, err, want)
+		})
+	}
+}
+
+// What the Caddyfile can't know is found by caddy validate.
+func TestValidateErrors(t *testing.T) {
+	t.Setenv("RINGBACK_TEST_SHORT", "short")
+	for line, want := range map[string]string{
+		"allow 10.0.0.1/8":                 "allow 10.0.0.1/8: the range begins at 10.0.0.0",
+		"only *":                           "only *: it would allow everything",
+		"proxy ftp://x":                    "proxy",
+		"secret {env.RINGBACK_TEST_NO}":    "{env.RINGBACK_TEST_NO}",
+		"secret {env.RINGBACK_TEST_SHORT}": "bytes",
+		"secret whsec_%%%%":                "secret: key 1 of 1 is not base64",
+		"sign rfc9421 key1":                "sign needs a secret",
+		"default_url /x":                   "default_url",
+	} {
+		t.Run(line, func(t *testing.T) {
+			err := validate(global() + "http://:8080 {\ncallback {\n" + line + "\n}\nrespond x\n}")
+			require.ErrorContains(t, err, want)
+			require.NotContains(t, err.Error(), "short")
+		})
+	}
+	require.NoError(t, validate(global()+"http://:8080 {\ncallback\nrespond x\n}"))
+}
+
+// A handler that can't see what follows it says so to caddy validate.
+func TestValidatePlace(t *testing.T) {
+	err := validate(global() + `
+	http://:8080 {
+		reverse_proxy 127.0.0.1:1 {
+			@ok status 200
+			handle_response @ok {
+				callback
+			}
+		}
+	}`)
+	require.ErrorContains(t, err, "callback can't be inside http.handlers.reverse_proxy")
+}
+
+// All options arrive where they belong.
+func TestCaddyfile(t *testing.T) {
+	config, err := adapt(`
+	{
+		callback {
+			store badger /var/lib/x {
+				max_bytes 10GB
+				min_free 1GiB
+				memtable_size 64MiB
+				encryption_key {env.K}
+			}
+			grace_period 5s
+			max_pending 7
+			retention 2d
+		}
+	}
+	http://:8080 {
+		callback /a/* {
+			name n
+			url_from $request.header.x $request.query.y
+			default_url https://example.com/
+			poll off
+			keep_url
+			scan_limit off
+			allow private http
+			allow 10.1.2.3:80
+			only *.example.com
+			credentials
+			proxy environment
+			secret {env.S} {file./s}
+			secret_for example.com a-secret-of-their-own
+			sign rfc9421 k
+			concurrency 1
+			timeout 2m
+			attempts 3
+			backoff 4s
+			on_interrupted fail
+			max_body 5KiB
+			max_response 6KB
+			retention off
+			retry_schedule 0s 1m
+			delivery_timeout 7s
+			delivery_concurrency 8
+			response_headers X-A X-B
+			tasks_path /jobs/
+			bind_user
+		}
+	}`)
+	require.NoError(t, err)
+	var parsed struct {
+		Apps struct {
+			Callback json.RawMessage
+			HTTP     struct {
+				Servers map[string]struct{ Routes json.RawMessage }
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal(config, &parsed))
+	require.JSONEq(t, `{
+		"store": {"module": "badger", "dir": "/var/lib/x", "max_bytes": 10000000000, "min_free": 1073741824,
+			"memtable_size": 67108864, "encryption_key": "{env.K}"},
+		"grace_period": 5000000000, "max_pending": 7, "retention": 172800000000000
+	}`, string(parsed.Apps.Callback))
+	require.JSONEq(t, `[
+		{"match": [{"path": ["/jobs/*"]}], "handle": [{"handler": "callback_tasks", "path": "/jobs/", "bind_user": true}]},
+		{"match": [{"path": ["/a/*"]}], "handle": [{
+			"handler": "callback", "name": "n", "url_from": ["$request.header.x", "$request.query.y"],
+			"default_url": "https://example.com/", "no_poll": true, "keep_url": true, "scan_limit": -1,
+			"destinations": {"allow": ["private", "http", "10.1.2.3:80"], "only": ["*.example.com"],
+				"credentials": true, "proxy": "environment"},
+			"secrets": ["{env.S}", "{file./s}"], "host_secrets": {"example.com": ["a-secret-of-their-own"]}, "key_id": "k",
+			"concurrency": 1, "timeout": 120000000000, "attempts": 3, "backoff": 4000000000, "on_interrupted": "fail",
+			"max_body": 5120, "max_response": 6000, "retention": -1, "retry_schedule": [0, 60000000000],
+			"delivery_timeout": 7000000000, "delivery_concurrency": 8, "response_headers": ["X-A", "X-B"],
+			"tasks_path": "/jobs/"
+		}]}
+	]`, string(parsed.Apps.HTTP.Servers["srv0"].Routes))
+}
+
+// The example in the repository works.
+func TestExample(t *testing.T) {
+	example, err := os.ReadFile(filepath.Join("..", "Caddyfile.example"))
+	require.NoError(t, err)
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	t.Setenv("CALLBACK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+	require.NoError(t, validate(string(example)))
+}

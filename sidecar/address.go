@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// origin is where the sidecar takes requests.
+type origin struct {
+	listen string
+	host   string // requests for other hosts are not served; empty: for all
+	https  bool
+}
+
+// parseFrom reads --from. An IP address or localhost is an address to listen
+// on, and plain http unless it says https://. Any other host is a domain: it
+// gets HTTPS unless it says http://, on all addresses of the machine.
+func parseFrom(from string) (origin, error) {
+	a, err := httpcaddyfile.ParseAddress(from)
+	if err != nil {
+		return origin{}, fmt.Errorf("--from is %q: %w", from, err)
+	}
+	if a.Path != "" && a.Path != "/" {
+		return origin{}, fmt.Errorf("--from is %q: it can't have a path; use --match for that", from)
+	}
+	ip, notIP := netip.ParseAddr(strings.Trim(a.Host, "[]"))
+	local := a.Host == "" || a.Host == "localhost" || notIP == nil
+	o := origin{https: a.Scheme == "https" || a.Scheme == "" && !local && a.Port != strconv.Itoa(caddyhttp.DefaultHTTPPort)}
+	port := a.Port
+	switch {
+	case port != "":
+	case o.https:
+		port = strconv.Itoa(caddyhttp.DefaultHTTPSPort)
+	default:
+		port = strconv.Itoa(caddyhttp.DefaultHTTPPort)
+	}
+	switch {
+	case notIP == nil:
+		o.listen = net.JoinHostPort(ip.String(), port)
+	case a.Host == "localhost":
+		o.listen = "localhost:" + port
+	default:
+		o.listen = ":" + port
+	}
+	if o.https && a.Host == "" {
+		return origin{}, fmt.Errorf("--from is %q: https needs a host for its certificate, such as https://example.com", from)
+	}
+	if !local || o.https {
+		o.host = a.Host
+	}
+	return o, nil
+}
+
+// parseTo reads all --to into addresses to dial, and whether by TLS.
+func parseTo(to []string) (dial []string, https bool, err error) {
+	for i, text := range to {
+		address, secure, err := parseUpstream(text)
+		if err != nil {
+			return nil, false, fmt.Errorf("--to is %q: %w", text, err)
+		}
+		if i > 0 && secure != https {
+			return nil, false, fmt.Errorf("--to has http and https addresses: all must be of one kind")
+		}
+		dial, https = append(dial, address), secure
+	}
+	return dial, https, nil
+}
+
+func parseUpstream(text string) (dial string, https bool, err error) {
+	if strings.HasPrefix(text, "unix/") {
+		return text, false, nil
+	}
+	if !strings.Contains(text, "://") {
+		text = "http://" + text
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return "", false, fmt.Errorf("it can't be read: want http://host:port, https://host or host:port")
+	}
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return "", false, fmt.Errorf("scheme %s is not possible: want http or https", u.Scheme)
+	}
+	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return "", false, fmt.Errorf("it can only have a scheme, a host and a port: the path comes from the request")
+	}
+	host, port := u.Hostname(), u.Port()
+	if host == "" {
+		host = "localhost"
+	}
+	https = u.Scheme == "https"
+	if port == "" && https {
+		port = "443"
+	} else if port == "" {
+		port = "80"
+	}
+	return net.JoinHostPort(host, port), https, nil
+}

@@ -1,0 +1,133 @@
+package badger
+
+import (
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ringback/ringback/task"
+)
+
+func spoil(t *testing.T, s *Store, key, value []byte) {
+	t.Helper()
+	require.NoError(t, s.db.Update(func(txn *badger.Txn) error { return txn.Set(key, value) }))
+}
+
+// A record that can't be read is told of wherever it belongs, and is kept.
+func TestBadRecord(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	good, bad, index, both := create(t, s, 10), create(t, s, 10), create(t, s, 10), create(t, s, 10)
+	settled := create(t, s, 10)
+	settled.Status, settled.Callback.Status, settled.ExpiresAt = task.Completed, task.CallbackDelivered, time.Now()
+	require.NoError(t, s.Save(t.Context(), task.Step{Task: settled}))
+	for _, one := range []*task.Task{bad, both, settled} {
+		spoil(t, s, key(taskKey, one.ID), []byte{0, 1, 2, 3})
+	}
+	spoil(t, s, key(requestKey, bad.ID), nil)
+	for _, one := range []*task.Task{index, both} {
+		spoil(t, s, key(dueKey, one.ID), []byte("bad"))
+	}
+
+	for _, one := range []*task.Task{bad, both, settled} {
+		_, err := s.Load(t.Context(), one.ID)
+		require.ErrorIs(t, err, task.ErrBadRecord)
+		require.ErrorContains(t, err, one.ID.String())
+	}
+	_, err := s.LoadRequest(t.Context(), bad.ID)
+	require.ErrorIs(t, err, task.ErrBadRecord)
+
+	due := make(map[task.ID]task.Due)
+	require.NoError(t, s.Due(t.Context(), func(d task.Due) error { due[d.ID] = d; return nil }))
+	require.Len(t, due, 4)
+	require.Equal(t, due[good.ID].Lane, due[index.ID].Lane)
+	require.Equal(t, task.ActionCall, due[index.ID].Action)
+	require.Equal(t, task.ActionCall, due[both.ID].Action)
+
+	expired, err := s.Expired(t.Context(), time.Now().Add(time.Hour), 10)
+	require.NoError(t, err)
+	require.Empty(t, expired)
+	tasks, err := s.List(t.Context(), nil, task.ID{}, 10)
+	require.NoError(t, err)
+	require.Len(t, tasks, 2)
+
+	require.NoError(t, s.Remove(t.Context(), bad.ID)) // by whoever decides to
+	_, err = s.Load(t.Context(), bad.ID)
+	require.ErrorIs(t, err, task.ErrNotFound)
+}
+
+// When the store is idle, what was removed takes no disk space any more.
+func TestIdle(t *testing.T) {
+	dir := t.TempDir()
+	options := Options{MemTableSize: minMemTableSize}
+	s := open(t, dir, options)
+	var mu sync.Mutex
+	var tasks []*task.Task
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for range 100 {
+				one := create(t, s, 20_000)
+				mu.Lock()
+				tasks = append(tasks, one)
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	kept := tasks[0]
+	full := diskUsage(filepath.Join(dir, dbDir))
+	require.Greater(t, full, int64(30<<20))
+	for _, one := range tasks[1:] {
+		require.NoError(t, s.Remove(t.Context(), one.ID))
+	}
+	require.NoError(t, s.settleAll(t.Context()))
+	gone, _ := s.idle.due()
+	require.Equal(t, len(tasks)-1, gone)
+	require.NoError(t, s.compact(t.Context()))
+	require.Less(t, diskUsage(filepath.Join(dir, dbDir)), int64(4<<20))
+	_, err := s.LoadRequest(t.Context(), kept.ID)
+	require.NoError(t, err)
+
+	vlogs, err := filepath.Glob(filepath.Join(dir, dbDir, "*.vlog"))
+	require.NoError(t, err)
+	require.Len(t, vlogs, 1)
+	require.NoError(t, s.Close())
+	require.Less(t, diskUsage(filepath.Join(dir, dbDir)), int64(4<<20))
+}
+
+// The chunks of a giant are all deleted with it, also after a restart.
+func TestGiants(t *testing.T) {
+	dir := t.TempDir()
+	keys := func(s *Store) (all []string) {
+		require.NoError(t, s.db.View(func(txn *badger.Txn) error {
+			it := txn.NewIterator(badger.IteratorOptions{})
+			defer it.Close()
+			for it.Rewind(); it.Valid(); it.Next() {
+				all = append(all, fmt.Sprintf("%q", it.Item().Key()))
+			}
+			return nil
+		}))
+		return all
+	}
+	s := open(t, dir, Options{})
+	one, two := create(t, s, 2<<20), create(t, s, 1<<20)
+	require.Greater(t, len(keys(s)), 2*3)
+	require.NoError(t, s.Save(t.Context(), task.Step{Task: one, DropRequest: true}))
+	require.NoError(t, s.Remove(t.Context(), one.ID))
+	require.NoError(t, s.settleAll(t.Context()))
+	require.NoError(t, s.Close())
+
+	s = open(t, dir, Options{})
+	q, err := s.LoadRequest(t.Context(), two.ID)
+	require.NoError(t, err)
+	require.Len(t, q.Body.Inline, 1<<20)
+	require.NoError(t, s.Remove(t.Context(), two.ID))
+	require.NoError(t, s.settleAll(t.Context()))
+	require.Empty(t, keys(s))
+	require.Empty(t, s.giants.chunks)
+}
