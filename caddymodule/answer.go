@@ -110,7 +110,7 @@ func replay(w http.ResponseWriter, r *http.Request, engine *task.Engine, t *task
 	}
 	defer body.Close()
 	copyHeader(header, response.Header)
-	if response.Status != http.StatusNoContent && response.Status != http.StatusNotModified {
+	if r.Method != http.MethodHead && response.Status != http.StatusNoContent && response.Status != http.StatusNotModified {
 		header.Set("Content-Length", strconv.FormatInt(response.Body.Size, 10))
 	}
 	w.WriteHeader(response.Status)

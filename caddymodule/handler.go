@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -106,7 +105,7 @@ type Handler struct {
 	log       *zap.Logger
 	finder    *urlfrom.Finder
 	policy    *destination.Policy
-	transport *destination.Transport
+	transport *transport
 	signer    task.Signer
 	own       sync.Once // sets ownAddrs
 	ownAddrs  []netip.AddrPort
@@ -153,7 +152,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.policy, err = destination.New(h.Destinations, destination.Options{Own: h.listeners}); err != nil {
 		return err
 	}
-	h.transport = h.policy.Transport()
+	h.transport = &transport{Transport: h.policy.Transport()}
 	if h.signer, err = h.newSigner(); err != nil {
 		return err
 	}
@@ -173,6 +172,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app = app.(*App)
+	for _, other := range h.app.handlers {
+		if h.Name != "" && h.Name == other.Name && h.alike != other.alike {
+			return sameNameError(h.Name)
+		}
+	}
 	h.app.handlers = append(h.app.handlers, h)
 	return nil
 }
@@ -251,10 +255,10 @@ func (h *Handler) Validate() error {
 	return fmt.Errorf("on_interrupted is %q: want run or fail", h.OnInterrupted)
 }
 
-// Cleanup closes connections to receivers that nobody uses any more.
+// Cleanup closes connections to receivers.
 func (h *Handler) Cleanup() error {
 	if h.transport != nil {
-		h.transport.CloseIdleConnections()
+		h.transport.retire()
 	}
 	return nil
 }
@@ -300,5 +304,4 @@ var (
 	_ caddy.Validator             = (*Handler)(nil)
 	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
-	_ http.RoundTripper           = (*destination.Transport)(nil)
 )

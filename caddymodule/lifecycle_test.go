@@ -206,6 +206,19 @@ func TestSameNameIsAnError(t *testing.T) {
 	err = caddy.Load(config, true)
 	require.ErrorContains(t, err, "two different callback handlers have the name")
 	require.ErrorContains(t, err, "name subdirective")
+
+	// Names that are given and options that differ are seen by caddy validate.
+	require.ErrorContains(t, validate(global()+`
+	http://:8080 {
+		callback /a {
+			name x
+		}
+		callback /b {
+			name x
+			attempts 7
+		}
+		respond x
+	}`), `the name "x"`)
 }
 
 func TestErrorRoutesAreNoPlace(t *testing.T) {

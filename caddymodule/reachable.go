@@ -54,7 +54,7 @@ func (p position) matches(path, host string, other position) bool {
 		if shared && s.stripsPath() {
 			continue
 		}
-		if !s.on().MatcherSets.AnyMatch(r) {
+		if ok, err := s.on().MatcherSets.AnyMatchWithError(r); err != nil || !ok {
 			return false
 		}
 	}

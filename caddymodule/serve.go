@@ -237,7 +237,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case problem.Status == http.StatusForbidden:
 		log = h.log.Info
 	}
-	log("refusing a request with a callback URL", zap.String("name", h.name), zap.Int("status", problem.Status),
+	log("refusing a request with a callback URL", zap.String("host", r.Host), zap.Int("status", problem.Status),
 		zap.String("uri_path", r.URL.Path), zap.String("reason", problem.Detail), zap.Error(problem.Cause))
 	if r.ProtoMajor == 1 && r.Header["Expect"] != nil {
 		// The client waits to be told to send its body. Caddy hides from net/http

@@ -27,6 +27,9 @@ func parseFrom(from string) (origin, error) {
 	if err != nil {
 		return origin{}, fmt.Errorf("--from is %q: %w", from, err)
 	}
+	if a.Scheme != "" && a.Scheme != "http" && a.Scheme != "https" {
+		return origin{}, fmt.Errorf("--from is %q: its scheme must be http or https", from)
+	}
 	if a.Path != "" && a.Path != "/" {
 		return origin{}, fmt.Errorf("--from is %q: it can't have a path; use --match for that", from)
 	}

@@ -10,6 +10,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // Acceptance is a request that is to become a task. Its callback URLs were
@@ -39,9 +41,9 @@ type Acceptance struct {
 // An error is a *Problem, fit for the client; nothing was kept then.
 func (e *Engine) Accept(ctx context.Context, a Acceptance) (*Task, error) {
 	if !e.begin() {
-		return nil, unavailable("the server is stopping", nil)
+		return nil, stopping()
 	}
-	defer e.working.Done()
+	e.working.Done() // a client that is slow to send its body does not keep Stop waiting
 	if e.pending.Add(1) > e.max && e.max > 0 {
 		e.pending.Add(-1)
 		p := NewProblem(http.StatusTooManyRequests, ProblemQueueFull,
@@ -101,6 +103,11 @@ func (e *Engine) accept(ctx context.Context, a Acceptance) (*Task, error) {
 		}
 		key = &IdempotencyKey{Name: [32]byte(name.Sum(nil)), Fingerprint: [32]byte(digest.Sum(nil))}
 	}
+	if !e.begin() {
+		e.dropBody(ctx, t.ID, body)
+		return nil, stopping()
+	}
+	defer e.working.Done()
 	if a.Hold {
 		e.hold(t.ID)
 	}
@@ -113,11 +120,7 @@ func (e *Engine) accept(ctx context.Context, a Acceptance) (*Task, error) {
 	defer e.release(t.ID, w)
 	if err := e.store.Create(ctx, t, a.Request, key); err != nil {
 		e.unhold(t.ID)
-		if body.Stored {
-			if err := e.store.Remove(context.WithoutCancel(ctx), t.ID); err != nil {
-				e.log.Sugar().Warnf("removing the body of a refused request: %v", err)
-			}
-		}
+		e.dropBody(ctx, t.ID, body)
 		var duplicate *DuplicateError
 		if errors.As(err, &duplicate) {
 			if duplicate.Fingerprint != key.Fingerprint {
@@ -182,6 +185,17 @@ func (e *Engine) takeBody(ctx context.Context, id ID, a Acceptance, digest hash.
 	}
 }
 
+// dropBody removes the body of a request that was not taken. Should it fail,
+// the store cleans up when it is opened again.
+func (e *Engine) dropBody(ctx context.Context, id ID, body Body) {
+	if !body.Stored {
+		return
+	}
+	if err := e.store.Remove(context.WithoutCancel(ctx), id); err != nil && !errors.Is(err, ErrClosed) {
+		e.log.Warn("removing the body of a refused request", zap.Error(err))
+	}
+}
+
 // repeated is the answer to a request that was made before.
 func (e *Engine) repeated(ctx context.Context, duplicate *DuplicateError) (*Task, error) {
 	t, err := e.Task(ctx, duplicate.ID)
@@ -209,6 +223,8 @@ func refusal(err error) *Problem {
 		return unavailable("the task could not be stored", err)
 	}
 }
+
+func stopping() *Problem { return unavailable("the server is stopping", nil) }
 
 func unavailable(detail string, cause error) *Problem {
 	p := NewProblem(http.StatusServiceUnavailable, ProblemUnavailable, detail+"; try again later").Because(cause)

@@ -118,7 +118,7 @@ func (e *Engine) Response(ctx context.Context, id ID) (*Task, *Response, io.Read
 // done already is a *Problem with status 409; ErrNotFound.
 func (e *Engine) Cancel(ctx context.Context, id ID) (*Task, error) {
 	if !e.begin() {
-		return nil, unavailable("the server is stopping", nil)
+		return nil, stopping()
 	}
 	defer e.working.Done()
 	e.mu.Lock()
@@ -169,7 +169,7 @@ func (e *Engine) cancelClaimed(ctx context.Context, w *work, id ID) (*Task, func
 // ErrNotFound.
 func (e *Engine) Redeliver(ctx context.Context, id ID) (*Task, error) {
 	if !e.begin() {
-		return nil, unavailable("the server is stopping", nil)
+		return nil, stopping()
 	}
 	defer e.working.Done()
 	w, _ := e.claim(ctx, id)
