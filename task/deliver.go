@@ -186,7 +186,12 @@ func (e *Engine) record(w *work, t *Task, r *Route, a attempt, free func()) (the
 // worth no second line.
 func (e *Engine) logAttempt(t *Task, a attempt, last string) {
 	fields := func() []zap.Field {
-		return []zap.Field{zap.Stringer("task", t.ID), zap.String("name", t.Route), zap.String("url", RedactURL(t.CallbackURL())),
+		var refused refusedDestination
+		hint := zap.Skip()
+		if errors.As(a.err, &refused) {
+			hint = zap.String("hint", refused.OperatorHint())
+		}
+		return []zap.Field{hint, zap.Stringer("task", t.ID), zap.String("name", t.Route), zap.String("url", RedactURL(t.CallbackURL())),
 			zap.Int("attempt", t.Callback.Attempts), zap.Int("status", a.status), zap.Duration("took", a.took)}
 	}
 	switch {
@@ -202,14 +207,22 @@ func (e *Engine) logAttempt(t *Task, a attempt, last string) {
 	}
 }
 
+// refusedDestination is the error of a Route's Transport that does not let
+// callbacks go to an address.
+type refusedDestination interface {
+	error
+	ClientMessage() string // for the client: does not tell the address
+	OperatorHint() string  // for the log: does, and which option would allow it
+}
+
 // short is an error in words that may be shown to the client: it must not
 // tell what can be reached from here, nor what answered.
 func short(err error) string {
 	var dns *net.DNSError
-	var told interface{ ClientMessage() string }
+	var refused refusedDestination
 	switch {
-	case errors.As(err, &told):
-		return told.ClientMessage()
+	case errors.As(err, &refused):
+		return refused.ClientMessage()
 	case errors.Is(err, errReceiverTimeout):
 		return errReceiverTimeout.Error()
 	case errors.As(err, &dns):

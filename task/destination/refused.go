@@ -25,6 +25,12 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("callbacks to %s are not allowed: %s", e.Host, e.Reason)
 }
 
+// ClientMessage is what the client reads in the log of its task's deliveries.
+func (e *RefusedError) ClientMessage() string { return "callbacks there are not allowed: " + e.Reason }
+
+// OperatorHint is the Hint.
+func (e *RefusedError) OperatorHint() string { return e.Hint }
+
 // hint is a refusal as the operator's log has it.
 type hint struct{ *RefusedError }
 
