@@ -67,7 +67,7 @@ type Handler struct {
 	Concurrency int `json:"concurrency,omitempty"`
 	// Timeout bounds one backend call. Default: 30 minutes.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
-	// Attempts is how many backend calls a task may have. Default: 3.
+	// Attempts is how many backend calls a task may have. Default: 8.
 	Attempts int `json:"attempts,omitempty"`
 	// Backoff is the pause before the second call; it doubles up to a minute.
 	// Default: 1 second.

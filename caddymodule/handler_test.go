@@ -114,6 +114,29 @@ func TestKeepURL(t *testing.T) {
 	hook.next(t)
 }
 
+func TestATaskDoesNotBecomeAnother(t *testing.T) {
+	backend, hook := newBackend(t, "b", nil), newReceiver(t)
+	addr := serve(t, global()+`
+		http://ADDR {
+			callback {
+				name outer
+				allow 127.0.0.0/8
+				keep_url
+			}
+			route {
+				callback {
+					name inner
+					allow 127.0.0.0/8
+				}
+				reverse_proxy `+backend.addr+`
+			}
+		}`)
+	got := request(t, "POST", "http://"+addr+"/x?callback_url="+hook.url, "")
+	require.Equal(t, http.StatusAccepted, got.status, got.body)
+	require.Equal(t, "/x?callback_url="+hook.url, backend.next(t).URI)
+	require.Equal(t, "answer of b", hook.next(t).Body)
+}
+
 func TestExactExpression(t *testing.T) {
 	backend, hook := newBackend(t, "b", nil), newReceiver(t)
 	addr := serve(t, site(backend.addr, `url_from $request.body#/hooks/done $request.query.cb`))

@@ -113,6 +113,7 @@ func withQuery(uri, was, is string) string {
 // handler.
 func (h *Handler) rebuild(ctx context.Context, call *task.Call, w http.ResponseWriter) *http.Request {
 	kept := call.Request
+	ctx = context.WithValue(ctx, backgroundKey{}, true)
 	if local := parseAddr(kept.LocalAddr); local != nil {
 		ctx = context.WithValue(ctx, http.LocalAddrContextKey, local)
 	} else {

@@ -27,7 +27,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if inHead == "" && conflict == nil && !wantsBody && len(r.Header["Prefer"]) == 0 {
 		return next.ServeHTTP(w, r)
 	}
-	if inHead == "" && !takeable(r) {
+	if inHead == "" && !takeable(r) || r.Context().Value(backgroundKey{}) != nil {
 		return next.ServeHTTP(w, r)
 	}
 
@@ -58,6 +58,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	return nil
 }
+
+// backgroundKey is in the context of requests that are made in the background:
+// a task does not become another one.
+type backgroundKey struct{}
 
 // intake is what the handler has read of a request that it takes.
 type intake struct {

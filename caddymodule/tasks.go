@@ -152,14 +152,6 @@ func (h *Tasks) serveRedeliver(w http.ResponseWriter, r *http.Request, engine *t
 
 // redeliver sends the callback of a task again, and shows the task.
 func redeliver(w http.ResponseWriter, r *http.Request, engine *task.Engine, id task.ID) error {
-	// The engine would wait for the backend call of a task that runs.
-	t, err := engine.Task(r.Context(), id)
-	if err != nil {
-		return err
-	}
-	if !t.Status.Done() {
-		return task.NewProblem(http.StatusConflict, task.ProblemNotDone, "there is nothing to deliver yet: the task is "+t.Status.String())
-	}
 	if _, err := engine.Redeliver(r.Context(), id); err != nil {
 		return err
 	}

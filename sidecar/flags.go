@@ -53,7 +53,7 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.maxResponse, "max-response", "1GiB", "largest response body of the backend")
 	flags.IntVar(&o.concurrency, "concurrency", 16, "backend calls that run at once")
 	flags.StringVar(&o.timeout, "timeout", "30m", "how long a backend call may take")
-	flags.IntVar(&o.attempts, "attempts", 3, "backend calls that a task may have")
+	flags.IntVar(&o.attempts, "attempts", 8, "backend calls that a task may have")
 	flags.StringVar(&o.onInterrupted, "on-interrupted", "run", "what becomes of a call that was under way when the process died: run (it again) or fail")
 	flags.StringVar(&o.gracePeriod, "grace-period", "10s", "how long backend calls may go on when the process stops")
 	flags.StringVar(&o.admin, "admin", "", "address of the admin endpoint with /callback/tasks and /metrics, such as localhost:2019 (default: none)")

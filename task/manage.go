@@ -172,6 +172,12 @@ func (e *Engine) Redeliver(ctx context.Context, id ID) (*Task, error) {
 		return nil, stopping()
 	}
 	defer e.working.Done()
+	// A task that runs is claimed for as long as its backend takes.
+	if t, err := e.Task(ctx, id); err != nil {
+		return nil, err
+	} else if err := deliverable(t); err != nil {
+		return nil, err
+	}
 	w, _ := e.claim(ctx, id)
 	if w == nil {
 		return nil, ctx.Err()
@@ -185,16 +191,24 @@ func (e *Engine) Redeliver(ctx context.Context, id ID) (*Task, error) {
 	return t, err
 }
 
+// deliverable is a *Problem for a task that has nothing to deliver.
+func deliverable(t *Task) error {
+	switch {
+	case !t.Status.Done():
+		return NewProblem(http.StatusConflict, ProblemNotDone, "there is nothing to deliver yet: the task is "+t.Status.String())
+	case t.CallbackURL() == "":
+		return NewProblem(http.StatusConflict, ProblemConflict, "the task has no callback URL")
+	}
+	return nil
+}
+
 func (e *Engine) redeliverClaimed(ctx context.Context, id ID) (*Task, error) {
 	t, err := e.store.Load(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case !t.Status.Done():
-		return nil, NewProblem(http.StatusConflict, ProblemNotDone, "there is nothing to deliver yet: the task is "+t.Status.String())
-	case t.CallbackURL() == "":
-		return nil, NewProblem(http.StatusConflict, ProblemConflict, "the task has no callback URL")
+	if err := deliverable(t); err != nil {
+		return nil, err
 	}
 	settled, _ := t.Next()
 	t.Callback.Status = CallbackPending
