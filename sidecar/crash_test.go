@@ -54,6 +54,20 @@ func (l *load) run(ctx context.Context, clients int, addr, receiver string) *syn
 	return &group
 }
 
+// delivered waits until the receiver has heard of all that was promised.
+func (l *load) delivered(t *testing.T, receiver *recorder) {
+	t.Helper()
+	eventually(t, "all callbacks have come", func() bool {
+		got := receiver.names()
+		for name := range l.promised {
+			if len(got[name]) == 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // The promise: whatever was answered 202 is called and its outcome delivered,
 // though the process is killed again and again at random moments. What is
 // delivered twice was under way when a kill fell.
@@ -87,15 +101,7 @@ func TestNothingIsLostWhenTheProcessIsKilled(t *testing.T) {
 	clients.Wait()
 
 	require.NotEmpty(t, l.promised)
-	eventually(t, "all callbacks have come", func() bool {
-		got := receiver.names()
-		for name := range l.promised {
-			if len(got[name]) == 0 {
-				return false
-			}
-		}
-		return true
-	})
+	l.delivered(t, receiver)
 	calls, callbacks, doubled := 0, 0, 0
 	for name, times := range receiver.names() {
 		require.True(t, l.sent[name], "a callback for a request that was never sent")
@@ -111,12 +117,11 @@ func TestNothingIsLostWhenTheProcessIsKilled(t *testing.T) {
 			require.True(t, between(killed, times[i-1], times[i]), "call %s doubled without a kill", name)
 		}
 	}
-	for name, id := range l.promised {
+	for _, id := range l.promised {
 		eventually(t, "the delivery is recorded", func() bool {
 			s := status(t, addr, id)
 			return s["callback"].(map[string]any)["status"] == "delivered" && s["status"] == "completed"
 		})
-		_ = name
 	}
 	t.Logf("%d kills: %d promised, %d sent, %d backend calls, %d callbacks, %d of them doubled",
 		kills, len(l.promised), len(l.sent), calls, callbacks, doubled)
@@ -170,15 +175,7 @@ func TestSIGTERMLosesNothing(t *testing.T) {
 	p = start(t, dir, "run", "--config", config)
 	p.listening(addr)
 	l.promised["slow1"] = a.TaskID
-	eventually(t, "all callbacks have come", func() bool {
-		got := receiver.names()
-		for name := range l.promised {
-			if len(got[name]) == 0 {
-				return false
-			}
-		}
-		return true
-	})
+	l.delivered(t, receiver)
 	require.EqualValues(t, 1, status(t, addr, a.TaskID)["attempts"], "being put back costs no attempt")
 	for name, times := range receiver.names() {
 		require.Len(t, times, 1, "callback %s doubled by an orderly stop", name)

@@ -167,15 +167,7 @@ func TestSlowAndGonePeersHurtNobody(t *testing.T) {
 	defer cancel()
 	l.run(ctx, 4, addr, receiver.addr()).Wait()
 	require.NotEmpty(t, l.promised)
-	eventually(t, "all callbacks have come", func() bool {
-		got := receiver.names()
-		for name := range l.promised {
-			if len(got[name]) == 0 {
-				return false
-			}
-		}
-		return true
-	})
+	l.delivered(t, receiver)
 	require.Empty(t, receiver.times("loris"), "half a request is no task")
 	require.Less(t, p.peakMiB(), 600, "under the race detector")
 	p.stop()

@@ -117,15 +117,7 @@ func TestReloadsLoseNothingAndLeakNothing(t *testing.T) {
 	cancel()
 	clients.Wait()
 	l.promised["hang"] = a.TaskID
-	eventually(t, "all callbacks have come", func() bool {
-		got := receiver.names()
-		for name := range l.promised {
-			if len(got[name]) == 0 {
-				return false
-			}
-		}
-		return true
-	})
+	l.delivered(t, receiver)
 	for name, times := range receiver.names() {
 		require.Len(t, times, 1, "callback %s doubled by a reload", name)
 	}

@@ -32,7 +32,7 @@ func (e *Engine) deliverClaimed(w *work, h handoff, id ID, free func()) (then fu
 	if action != ActionDeliver {
 		return nil, nil
 	}
-	if time.Until(at) > time.Second {
+	if wait := time.Until(at); wait > time.Second && wait <= maxPause { // see Start for longer ones
 		return func() { e.enqueue(t) }, nil
 	}
 	r := e.route(t.Route)

@@ -377,6 +377,25 @@ func TestDeliveryFollowsTheSchedule(t *testing.T) {
 	})
 }
 
+// The clock was years ahead when the time of the next attempt was stored.
+func TestACallbackDoesNotWaitForAClockThatWasWrong(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.hears(func(*http.Request) (*http.Response, error) { return answer(500), nil })
+		id := w.accept()
+		synctest.Wait()
+		w.engine.Stop(ended())
+		stored, err := w.store.Load(t.Context(), id)
+		require.NoError(t, err)
+		stored.Callback.NextAt = time.Now().AddDate(10, 0, 0)
+		require.NoError(t, w.store.Save(t.Context(), task.Step{Task: stored}))
+		w.hears(nil)
+		w.start()
+		time.Sleep(time.Minute)
+		require.Equal(t, task.CallbackDelivered, w.task(id).Callback.Status)
+	})
+}
+
 func TestWhatReceiversAnswer(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer *http.Response
