@@ -150,7 +150,7 @@ func (h *Handler) check(r *http.Request, raw, what string) (string, error) {
 	}
 	if err != nil {
 		if problem, ok := errors.AsType[*task.Problem](err); ok {
-			problem.Detail = what + ": " + problem.Detail
+			problem.Detail = what + ": " + strings.TrimPrefix(problem.Detail, "callback URL: ")
 			return "", problem
 		}
 		return "", task.NewProblem(http.StatusForbidden, task.ProblemForbiddenURL, what+": "+err.Error())

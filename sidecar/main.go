@@ -2,8 +2,8 @@
 // request that carries a callback URL is answered 202 at once, the backend is
 // called in the background, and its answer is POSTed to the callback URL.
 //
-// The binary is Caddy with the callback module linked in, and three commands
-// more: sidecar, demo and secret.
+// The binary is Caddy with the callback module linked in, and a few commands
+// more: sidecar, demo, secret and rotate-key.
 package main
 
 import (

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
@@ -45,6 +46,9 @@ Pending tasks are in the folder --data, and go on after a restart.
 // run runs the sidecar until a signal ends the process.
 func (o *options) run() error {
 	caddy.TrapSignals()
+	// As `ringback run` does: what the container, or else the machine, has. An
+	// error leaves the limit as it is; GOMEMLIMIT in the environment comes first.
+	_, _ = memlimit.Set(memlimit.WithProvider(memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)))
 	config, err := o.config()
 	if err != nil {
 		return err

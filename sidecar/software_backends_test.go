@@ -26,7 +26,6 @@ func TestCallbackIsTheAnswer(t *testing.T) {
 		status       int
 		attempts     int // backend calls, if not one
 	}{
-		{"GET", "/delay/0.3", 200, 0},
 		{"GET", "/status/200", 200, 0},
 		{"GET", "/status/204", 204, 0},
 		{"GET", "/status/304", 304, 0},
@@ -37,7 +36,7 @@ func TestCallbackIsTheAnswer(t *testing.T) {
 		{"POST", "/status/503", 503, 0},
 		{"PUT", "/status/429", 429, 3},
 		{"GET", "/no/such/page", 404, 0},
-		{"DELETE", "/bytes/5", 405, 0},
+		{"DELETE", "/bytes/50?seed=7", 200, 0},
 		{"GET", "/drip?duration=0.3s&numbytes=30&code=201", 201, 0},
 		{"GET", "/bytes/0", 200, 0},
 		{"GET", "/bytes/1000?seed=7", 200, 0},
@@ -53,7 +52,6 @@ func TestCallbackIsTheAnswer(t *testing.T) {
 		{"GET", "/xml", 200, 0},
 		{"GET", "/encoding/utf8", 200, 0},
 		{"GET", "/deny", 200, 0},
-		{"GET", "/jsonl?count=3&seed=7&duration=0.1s", 200, 0},
 		{"HEAD", "/image/png", 200, 0},
 		{"OPTIONS", "/status/200", 200, 0},
 	} {
@@ -89,6 +87,42 @@ func TestCallbackIsTheAnswer(t *testing.T) {
 			require.Equal(t, live.Header["Content-Type"], result.Header["Content-Type"])
 			require.Equal(t, live.Header["Location"], result.Header["Location"])
 			require.NotContains(t, result.Header, "Set-Cookie")
+		})
+	}
+}
+
+// What comes late, in pieces and of unknown length is delivered when it is
+// complete. These answers tell of the request, so each is another.
+func TestStreamedAnswer(t *testing.T) {
+	f := newFront(t, newHTTPBin(t))
+	for name, path := range map[string]string{
+		"delay":  "/delay/0.5",
+		"stream": "/stream/5",
+		"jsonl":  "/jsonl?count=5&duration=0.3s",
+		"sse":    "/sse?count=5&duration=0.3s",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := f.request(t, http.MethodGet, path, nil)
+			r.Header.Set("Callback-Url", f.hook(name))
+			id := f.take(t, r)
+			c := f.callback(t, name)
+			c.requireOutcome(t, "200")
+			switch name {
+			case "delay":
+				require.Contains(t, string(c.body), id, "httpbin echoes Callback-Task-Id")
+			case "sse":
+				require.Equal(t, 5, bytes.Count(c.body, []byte("event: ping\n")))
+				require.Equal(t, "text/event-stream; charset=utf-8", c.header.Get("Content-Type"))
+			default:
+				lines := json.NewDecoder(bytes.NewReader(c.body))
+				for n := range 5 {
+					var line struct{ ID int }
+					require.NoError(t, lines.Decode(&line))
+					require.Equal(t, n, line.ID)
+				}
+				require.False(t, lines.More())
+			}
 		})
 	}
 }
@@ -298,7 +332,7 @@ func TestPHPBackend(t *testing.T) {
 		input             string
 	}{
 		"form":      {"application/x-www-form-urlencoded", "a=1&callback_url=HOOKESC&b%5B%5D=2&b[]=%C3%BC", `{"a":"1","b":["2","ü"]}`, `{}`, "a=1&b%5B%5D=2&b[]=%C3%BC"},
-		"multipart": {"multipart/form-data; boundary=B", part("a", "1") + part("callbackUrl", "HOOK") + part(`f"; filename="r.txt`, "file\r\n--B") + "--B--\r\n", `{"a":"1"}`, `{"f":["r.txt","file\r\n--B"]}`, ""},
+		"multipart": {"multipart/form-data; boundary=B", part("a", "1") + part("callbackUrl", "HOOK") + part(`f"; filename="r.txt`, "file\r\n--C") + "--B--\r\n", `{"a":"1"}`, `{"f":["r.txt","file\r\n--C"]}`, ""},
 		"json":      {"application/json", `{ "a": 1.50, "callback_url" : "HOOK" ,"b":"\u00fc" }`, `{}`, `{}`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

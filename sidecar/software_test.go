@@ -48,6 +48,7 @@ const softwareSite = `{
 		name software
 		allow 127.0.0.0/8
 		secret ` + softwareSecret + `
+		attempts 3
 		backoff 20ms
 		retry_schedule 0s 100ms 200ms
 	}

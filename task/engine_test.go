@@ -612,6 +612,20 @@ func TestOnInterruptedFail(t *testing.T) {
 	})
 }
 
+func TestOnInterruptedFailHoldsForAnOrderlyStop(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, func(r *task.Route) { r.FailInterrupted = true })
+		w.answers(func(ctx context.Context, _ *task.Call, _ http.ResponseWriter) error { <-ctx.Done(); return ctx.Err() })
+		id := w.accept()
+		synctest.Wait()
+		w.restart(ended())
+		synctest.Wait()
+		require.Equal(t, task.CodeInterrupted, w.task(id).Failure.Code)
+		require.Len(t, w.called(), 1)
+		require.Len(t, w.received(), 1)
+	})
+}
+
 func TestARouteThatIsGoneKeepsItsTasks(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)

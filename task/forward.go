@@ -94,12 +94,14 @@ func (e *Engine) forwardClaimed(w *work, h handoff, id ID, free func()) (then fu
 		t.Interrupted++
 		if r.FailInterrupted || t.Interrupted >= maxInterrupted {
 			e.observer.CallFinished(t.Route, "interrupted", 0)
-			return e.finish(w, t, r, free, Failed, nil, &Failure{CodeInterrupted, http.StatusBadGateway,
-				"the server stopped while the request was being processed; it may have been processed or not"})
+			return e.finish(w, t, r, free, Failed, nil, interrupted)
 		}
 	}
 	return e.call(w, h, r, free)
 }
+
+var interrupted = &Failure{CodeInterrupted, http.StatusBadGateway,
+	"the server stopped while the request was being processed; it may have been processed or not"}
 
 var deadlineExceeded = &Failure{CodeDeadlineExceeded, http.StatusGatewayTimeout, "the task's deadline passed before it was done"}
 
@@ -141,6 +143,10 @@ func (e *Engine) call(w *work, h handoff, r *Route, free func()) (then func(), e
 	verdict := judge(context.Cause(ctx), err, answer, h.request)
 	if verdict.drained {
 		answer.discard()
+		if r.FailInterrupted { // an orderly end cuts a call short just as a crash does
+			e.observer.CallFinished(t.Route, "interrupted", took)
+			return e.finish(w, t, r, free, Failed, nil, interrupted)
+		}
 		before.Interrupted = t.Interrupted
 		if marked {
 			before.Status = Queued
