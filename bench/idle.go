@@ -1,6 +1,9 @@
 package main
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // idle measures a process that has nothing to do.
 func idle(b *bench) error {
@@ -9,18 +12,16 @@ func idle(b *bench) error {
 		return err
 	}
 	const settle, watch = 5 * time.Second, 15 * time.Second
-	var before, after usage
 	time.Sleep(settle)
-	if before, err = usageOfAll(r.processes); err != nil {
-		return err
-	}
+	before, err := usageOfAll(r.processes)
 	time.Sleep(watch)
-	if after, err = usageOfAll(r.processes); err != nil {
+	after, errAfter := usageOfAll(r.processes)
+	if err := errors.Join(err, errAfter, r.end()); err != nil {
 		return err
 	}
 	b.report.goal(Goal{Name: "idle process: resident memory", Values: []float64{mebibytes(after.resident)}, Unit: "MiB", Want: 60, AtMost: true})
 	b.report.goal(Goal{Name: "idle process: CPU", Values: []float64{100 * (after.cpu - before.cpu).Seconds() / watch.Seconds()}, Unit: "%", Want: 0.1, AtMost: true})
-	return r.end()
+	return nil
 }
 
 func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }

@@ -70,7 +70,7 @@ func main() {
 		o.rounds = 1
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second interrupt ends it at once
 	exitOn(run(ctx, o))
 }
 
@@ -88,6 +88,10 @@ func run(ctx context.Context, o options) error {
 		if err := s.run(b); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
+	}
+	if o.profile != "" {
+		b.say("the profiles are in %s: go tool pprof -top FILE", o.profile)
+		return nil
 	}
 	if o.json != "" {
 		if err := b.report.writeJSON(o.json); err != nil {

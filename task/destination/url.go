@@ -48,6 +48,9 @@ func ParseURL(raw string) (*url.URL, error) {
 	}
 	u.Host = t.authority
 	u.Fragment, u.RawFragment = "", ""
+	if len(u.String()) > MaxURLLength { // what was not percent-encoded now is, and longer
+		return nil, badURL("it is longer than %d bytes when percent-encoded", MaxURLLength)
+	}
 	return u, nil
 }
 

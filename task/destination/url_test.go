@@ -116,6 +116,7 @@ func TestBadURLs(t *testing.T) {
 		"http://\xff\xfe/":                          "not a host name",
 		"http://example.com\u2100.evil.example/":    "not a host name", // ℀ is a/c
 		"https://a/" + strings.Repeat("b", 8192):    "longer than 8192",
+		"https://a/" + strings.Repeat("\xb8", 4000): "longer than 8192 bytes when percent-encoded",
 		"https://example.com/%zz":                   "percent",
 		"https://u:p%zz@example.com/":               "",
 	} {
