@@ -62,7 +62,7 @@ func (c *crowd) measure(n, rounds int) error {
 		}
 		crash = append(crash, took.Seconds())
 		if round == 0 {
-			if err := c.idleMemory("after a start"); err != nil {
+			if err := c.idleMemory("after a start", 30*time.Second); err != nil {
 				return err
 			}
 		}
@@ -120,13 +120,12 @@ func (c *crowd) fill(n int) error {
 	c.b.report.row("filling", c.contestant, []Turn{t})
 	c.b.report.goal(Goal{Name: c.name + ": peak of anonymous memory while filling, GOMEMLIMIT=256MiB", Values: []float64{mebibytes(most)}, Unit: "MiB", Want: 300, AtMost: true})
 	c.b.say("  filled at %.0f/s with at most %.0f MiB", t.Rate, mebibytes(most))
-	return c.idleMemory("after filling")
+	return c.idleMemory("after filling", 150*time.Second) // Go collects garbage every two minutes
 }
 
 // idleMemory measures the memory of the process when it has had time to give
 // back what it does not need.
-func (c *crowd) idleMemory(when string) error {
-	const settle = 30 * time.Second
+func (c *crowd) idleMemory(when string, settle time.Duration) error {
 	time.Sleep(settle)
 	u, err := usageOf(c.processes[0].pid())
 	if err != nil {

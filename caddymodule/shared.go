@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -28,6 +29,7 @@ type shared struct {
 
 	mu   sync.Mutex
 	apps []*App // that use it, newest last
+	last atomic.Pointer[App]
 }
 
 // acquire returns what the app shares, opening the store if nobody has.
@@ -45,6 +47,7 @@ func acquire(a *App) (*shared, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.apps = append(s.apps, a)
+	s.last.Store(a)
 	return s, nil
 }
 
@@ -78,6 +81,9 @@ func (s *shared) release(a *App) error {
 		a.unregister()
 		s.mu.Lock()
 		s.apps = slices.DeleteFunc(s.apps, func(other *App) bool { return other == a })
+		if n := len(s.apps); n > 0 {
+			s.last.Store(s.apps[n-1])
+		}
 		s.mu.Unlock()
 	}
 	// If it is the last, its routes and its logger serve until all is over.
@@ -103,13 +109,6 @@ func (s *shared) Destruct() error {
 }
 
 // newest is the app that came last; nil if there is none.
-func (s *shared) newest() *App {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.apps) == 0 {
-		return nil
-	}
-	return s.apps[len(s.apps)-1]
-}
+func (s *shared) newest() *App { return s.last.Load() }
 
 var _ caddy.Destructor = (*shared)(nil)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"mime/multipart"
@@ -50,6 +51,10 @@ func TestCurl(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, large, 0o600))
 	header := []string{"-H", "Callback-Url: HOOK"}
 	json := []string{"-H", "Content-Type: application/json; charset=utf-8"}
+	eventually(t, "there is a certificate", func() bool {
+		conn, err := tls.Dial("tcp", f.tls, &tls.Config{InsecureSkipVerify: true})
+		return err == nil && conn.Close() == nil
+	})
 	const form = "application/x-www-form-urlencoded"
 
 	for _, test := range []struct {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"reflect"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -26,9 +27,18 @@ type Record interface{ Task | Request | Response }
 
 // Marshal writes a record as bytes to be stored. The error is for values that
 // can't be stored, such as a variable of a strange type.
-func Marshal[R Record](record *R) ([]byte, error) {
-	e := &encoder{b: make([]byte, 0, 512)}
-	e.b = append(e.b, recordVersion)
+func Marshal[R Record](record *R) ([]byte, error) { return Append(nil, record) }
+
+// Append is Marshal that appends to b.
+func Append[R Record](b []byte, record *R) ([]byte, error) {
+	size := 512
+	switch r := any(record).(type) {
+	case *Request:
+		size = 1024 + len(r.Body.Inline)
+	case *Response:
+		size += len(r.Body.Inline)
+	}
+	e := &encoder{b: append(slices.Grow(b, size), recordVersion)}
 	switch r := any(record).(type) {
 	case *Task:
 		r.encode(e)

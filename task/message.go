@@ -38,6 +38,9 @@ func (e *Engine) message(t *Task, r *Route, response *Response) (*message, error
 		m.describe(response.Header, r.ResponseHeaders)
 		m.Size = response.Body.Size
 		m.Open = func() (io.ReadCloser, error) { return e.openBody(t.ID, ResponsePart, response.Body) }
+		if !response.Body.Stored {
+			m.bytes(response.Body.Inline)
+		}
 	}
 	m.Header[HeaderTaskID] = []string{t.ID.String()}
 	m.Header[HeaderEvent] = []string{t.Event().String()}
@@ -57,7 +60,7 @@ func (e *Engine) message(t *Task, r *Route, response *Response) (*message, error
 
 func (m *message) bytes(body []byte) {
 	m.Size = int64(len(body))
-	m.Open = func() (io.ReadCloser, error) { return newInlineBody(body), nil }
+	m.Open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 }
 
 // describe takes over the headers of a response that say what its body is,

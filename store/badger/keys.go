@@ -100,9 +100,10 @@ func (w *writes) delete(key []byte)     { *w = append(*w, write{key, nil}) }
 // Badger would put a value of that size into the value log is one reason, that
 // it could not at all when the value exceeds a transaction is the other.
 func (w *writes) setRecord(letter byte, id task.ID, record []byte, chunk int) (chunks int) {
-	first := record[:min(len(record), chunk-1)]
+	first := record[:min(len(record), chunk)]
 	rest := slices.Collect(slices.Chunk(record[len(first):], chunk))
-	w.set(key(letter, id), append([]byte{byte(len(rest))}, first...))
+	first[0] = byte(len(rest))
+	w.set(key(letter, id), first)
 	for i, c := range rest {
 		w.set(keyOfChunk(letter, id, byte(i)), c)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	boptions "github.com/dgraph-io/badger/v4/options"
 	"go.uber.org/zap"
 )
 
@@ -87,6 +88,10 @@ func (o Options) badgerOptions(dir string) badger.Options {
 		WithLogger(logger{o.Logger}).
 		WithMemTableSize(o.MemTableSize).
 		WithNumMemtables(2).
+		// Badger fills a table until it is large when compressed, and holds several
+		// times that meanwhile: under a memory limit the garbage collector then
+		// takes more time than all else.
+		WithCompression(boptions.None).
 		WithValueThreshold(o.valueThreshold()).
 		WithValueLogFileSize(1 << 20).
 		WithBlockCacheSize(16 << 20).

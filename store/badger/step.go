@@ -158,7 +158,7 @@ func (s *Store) enqueueNoWait(ctx context.Context, p *step, failure string) erro
 }
 
 func putRecord[R task.Record](s *Store, p *step, letter byte, record *R) error {
-	b, err := task.Marshal(record)
+	b, err := task.Append([]byte{0}, record)
 	if err != nil {
 		return err
 	}
