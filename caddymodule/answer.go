@@ -127,6 +127,9 @@ func outcome(t *task.Task) *task.Problem {
 		status, detail = t.Failure.Status, t.Failure.Message
 	}
 	problem := task.NewProblem(status, task.ProblemTaskFailed, detail)
+	if t.Failure != nil {
+		problem.Code = t.Failure.Code
+	}
 	problem.TaskID = t.ID.String()
 	return problem
 }

@@ -75,7 +75,21 @@ type intake struct {
 // takeable says that the request could become a task: it does not ask to turn
 // its connection into something else.
 func takeable(r *http.Request) bool {
-	return r.Method != http.MethodConnect && (r.ProtoMajor > 1 || r.Header["Upgrade"] == nil)
+	return r.Method != http.MethodConnect && (r.ProtoMajor > 1 || !upgrades(r.Header))
+}
+
+// upgrades says that the client wants another protocol. An offer of HTTP/2 is
+// not that: curl --http2 and Java's HttpClient make it with each request, and
+// a server is free to ignore it (RFC 9110, section 7.8).
+func upgrades(header http.Header) bool {
+	for _, line := range header["Upgrade"] {
+		for protocol := range strings.SplitSeq(line, ",") {
+			if protocol = strings.TrimSpace(protocol); protocol != "" && !strings.EqualFold(protocol, "h2c") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // take makes a task of the request and answers it. An error is a refusal:
@@ -165,6 +179,7 @@ func (h *Handler) prepare(r *http.Request, in intake, a *task.Acceptance) *task.
 	for name, values := range r.Header {
 		switch name {
 		case "Expect": // the body is here already
+		case "Upgrade", "Http2-Settings": // an offer of HTTP/2, see upgrades
 		case "Prefer":
 			if values = otherPreferences(values); len(values) > 0 {
 				header[name] = values

@@ -129,7 +129,7 @@ func (h *Tasks) serve(w http.ResponseWriter, r *http.Request, path string) error
 	if !slices.Contains(allow, r.Method) {
 		possible := strings.Join(allow, ", ")
 		w.Header().Set("Allow", possible)
-		return task.NewProblem(http.StatusMethodNotAllowed, task.ProblemConflict, "possible here: "+possible)
+		return task.NewProblem(http.StatusMethodNotAllowed, task.ProblemMethod, "possible here: "+possible)
 	}
 	return serve(w, r, engine, id)
 }

@@ -97,6 +97,9 @@ func parseUpstream(text string) (dial string, https bool, err error) {
 	if host == "" {
 		host = "localhost"
 	}
+	if n, err := strconv.ParseUint(port, 10, 16); port != "" && (err != nil || n == 0) {
+		return "", false, fmt.Errorf("port %s is not possible: want 1 to 65535", port)
+	}
 	https = u.Scheme == "https"
 	if port == "" && https {
 		port = "443"

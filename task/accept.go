@@ -63,7 +63,7 @@ func (e *Engine) Accept(ctx context.Context, a Acceptance) (*Task, error) {
 }
 
 func (e *Engine) accept(ctx context.Context, a Acceptance) (*Task, error) {
-	now := time.Now()
+	now := time.Now().Truncate(time.Microsecond) // as it is stored
 	t := &Task{
 		ID:          NewID(now),
 		Route:       a.Route.Name,

@@ -111,7 +111,8 @@ func (e *Engine) call(w *work, h handoff, r *Route, free func()) (then func(), e
 	before := *t
 	t.Attempts++
 	t.Status = Running
-	t.StartedAt = time.Now()
+	began := time.Now()
+	t.StartedAt = began.Truncate(time.Microsecond)
 	t.NextCallAt = time.Time{}
 
 	ctx, cancel := context.WithCancelCause(e.context)
@@ -138,7 +139,7 @@ func (e *Engine) call(w *work, h handoff, r *Route, free func()) (then func(), e
 	answer := newCapture(ctx, cancel, e.store, t.ID, r.maxResponse(), h.request.Method)
 	err = e.attempt(ctx, t, h.request, r, answer)
 	marked := started.stop()
-	took := time.Since(t.StartedAt)
+	took := time.Since(began)
 
 	verdict := judge(context.Cause(ctx), err, answer, h.request)
 	if verdict.drained {
@@ -218,7 +219,7 @@ func (e *Engine) attempt(ctx context.Context, t *Task, request *Request, r *Rout
 
 // finish records the outcome of a task, and what is to be done next.
 func (e *Engine) finish(w *work, t *Task, r *Route, free func(), status Status, response *Response, failure *Failure) (then func(), err error) {
-	now := time.Now()
+	now := time.Now().Truncate(time.Microsecond)
 	t.Status = status
 	t.FinishedAt = now
 	t.LastError = ""

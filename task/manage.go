@@ -32,7 +32,7 @@ func (e *Engine) View(ctx context.Context, id ID) (View, error) {
 
 func (e *Engine) view(t *Task) View {
 	v := t.View()
-	if action, _ := t.Next(); action != ActionRemove && e.route(t.Route) == nil {
+	if action, _ := t.Next(); action != ActionRemove && t.Status != Running && e.route(t.Route) == nil {
 		v.Waiting = fmt.Sprintf("no callback handler named %q is configured", t.Route)
 	}
 	return v

@@ -44,6 +44,7 @@ const (
 	ProblemNotFound          = "urn:ringback:problem:task-not-found"
 	ProblemNotDone           = "urn:ringback:problem:task-not-done"
 	ProblemGone              = "urn:ringback:problem:result-gone"
+	ProblemMethod            = "urn:ringback:problem:method-not-allowed"
 	ProblemConflict          = "urn:ringback:problem:task-conflict"
 	ProblemTaskFailed        = "urn:ringback:problem:task-failed"
 )
@@ -61,6 +62,7 @@ var problemTitle = map[string]string{
 	ProblemNotFound:          "No such task",
 	ProblemNotDone:           "The task is not done yet",
 	ProblemGone:              "The result is gone",
+	ProblemMethod:            "This method is not possible here",
 	ProblemConflict:          "The task is not in a state for this",
 	ProblemTaskFailed:        "The task failed",
 }
