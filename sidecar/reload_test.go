@@ -110,7 +110,8 @@ func TestReloadsLoseNothingAndLeakNothing(t *testing.T) {
 	defer func() { t.Logf("before %+v, after %d reloads %+v", before, reloads, after) }()
 	eventually(t, "what the reloads left has ended", func() bool {
 		after = p.usage(admin)
-		return after.goroutines < before.goroutines+30 && after.files < before.files+20 && after.heapMiB < before.heapMiB+25
+		// The load makes these go up and down; a leak in each reload would be more.
+		return after.goroutines < before.goroutines+reloads && after.files < before.files+reloads && after.heapMiB < before.heapMiB+25
 	})
 	require.Equal(t, "running", status(t, addr, a.TaskID)["status"], "it was not ended by a reload")
 	close(hang)
