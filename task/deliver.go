@@ -32,7 +32,7 @@ func (e *Engine) deliverClaimed(w *work, h handoff, id ID, free func()) (then fu
 	if action != ActionDeliver {
 		return nil, nil
 	}
-	if wait := time.Until(at); wait > time.Second && wait <= maxPause { // see Start for longer ones
+	if time.Until(plausible(at)) > time.Second {
 		return func() { e.enqueue(t) }, nil
 	}
 	r := e.route(t.Route)

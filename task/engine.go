@@ -125,12 +125,7 @@ func (e *Engine) Start() error {
 		e.pending.Add(1)
 		if d.Action == ActionDeliver {
 			deliveries++
-			// A clock that was ahead when the time was stored must not hold
-			// the callback back for years.
-			if time.Until(d.At) > maxPause {
-				d.At = time.Time{}
-			}
-			e.deliveries.load(d.Lane, d.ID, d.At)
+			e.deliveries.load(d.Lane, d.ID, plausible(d.At))
 			return nil
 		}
 		calls++
@@ -259,8 +254,17 @@ func (e *Engine) enqueue(t *Task) {
 	case ActionCall:
 		e.calls.push(t.Lane(), t.ID, at)
 	case ActionDeliver:
-		e.deliveries.push(t.Lane(), t.ID, at)
+		e.deliveries.push(t.Lane(), t.ID, plausible(at))
 	}
+}
+
+// plausible is when a delivery is due: now, if the clock was ahead when the
+// time was stored, which must not hold the callback back for years.
+func plausible(at time.Time) time.Time {
+	if time.Until(at) > maxPause {
+		return time.Time{}
+	}
+	return at
 }
 
 // claim makes the caller the only one who may save the task, once whoever is
