@@ -3,7 +3,10 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -112,9 +115,43 @@ func oneTask(w http.ResponseWriter, r *http.Request, engine *task.Engine, path s
 // maxListed bounds a page of the list.
 const maxListed = 1000
 
+// listParameters are what a list can be asked for; with their possible values,
+// if there are only some.
+var listParameters = map[string][]string{
+	"status": words(task.Queued, task.Running, task.Completed, task.Failed, task.Canceled, task.Expired),
+	"callback": words(task.CallbackNone, task.CallbackPending, task.CallbackRetrying,
+		task.CallbackDelivered, task.CallbackDead),
+	"name": nil, "after": nil, "limit": nil,
+}
+
+func words[S fmt.Stringer](states ...S) []string {
+	out := make([]string, len(states))
+	for i, s := range states {
+		out[i] = s.String()
+	}
+	return out
+}
+
+// checkListQuery finds what would otherwise look like an empty list.
+func checkListQuery(query url.Values) error {
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		possible, ok := listParameters[name]
+		if !ok {
+			return fmt.Errorf("parameter %q is not possible: want %s", name, strings.Join(slices.Sorted(maps.Keys(listParameters)), ", "))
+		}
+		if value := query.Get(name); possible != nil && !slices.Contains(possible, value) {
+			return fmt.Errorf("%s is %q: want %s", name, value, strings.Join(possible, ", "))
+		}
+	}
+	return nil
+}
+
 // listTasks serves a page of tasks.
 func listTasks(w http.ResponseWriter, r *http.Request, engine *task.Engine) error {
 	query := r.URL.Query()
+	if err := checkListQuery(query); err != nil {
+		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err}
+	}
 	limit := 100
 	if text := query.Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)

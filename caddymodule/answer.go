@@ -133,16 +133,3 @@ func outcome(t *task.Task) *task.Problem {
 	problem.TaskID = t.ID.String()
 	return problem
 }
-
-// copyHeader copies the headers of a backend's answer that describe it and
-// not the connection it came by.
-func copyHeader(to, from http.Header) {
-	for name, values := range from {
-		switch name {
-		case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Te", "Trailer",
-			"Transfer-Encoding", "Upgrade", "Content-Length":
-		default:
-			to[name] = values
-		}
-	}
-}

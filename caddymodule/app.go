@@ -49,6 +49,7 @@ type App struct {
 	config   string // of the store and its engine, to see whether it changed
 	handlers []*Handler
 	tasks    []*Tasks
+	bound    map[string]bool // names of handlers that show tasks to their user only; set before ready
 
 	ready      chan struct{} // closed when engine is set
 	engine     atomic.Pointer[task.Engine]
@@ -139,6 +140,7 @@ func (a *App) running(ctx context.Context) (*task.Engine, error) {
 // a site's http and https servers, for example, each have their own.
 func (a *App) routes() ([]*task.Route, error) {
 	named := make(map[string]backend)
+	a.bound = make(map[string]bool)
 	for _, h := range a.handlers {
 		if err := h.resolve(); err != nil {
 			return nil, err
@@ -147,6 +149,9 @@ func (a *App) routes() ([]*task.Route, error) {
 			return nil, sameNameError(h.name)
 		}
 		named[h.name] = append(named[h.name], h)
+		if h.BindUser {
+			a.bound[h.name] = true
+		}
 	}
 	var routes []*task.Route
 	for _, b := range named {
@@ -168,7 +173,7 @@ func (a *App) warn() {
 		}
 	}
 	if len(unsigned) > 0 {
-		a.log.Warn("callbacks are not signed, so receivers can't tell who sent them: add `secret {env.CALLBACK_SECRET}` to the callback directive",
+		a.log.Warn("callbacks are not signed, so receivers can't tell who sent them: add `secret {env.CALLBACK_SECRET}` to the callback directive (sidecar: --secret)",
 			zap.Strings("names", unsigned))
 	}
 	a.warnUnreachable()

@@ -5,8 +5,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
-	"github.com/ringback/ringback/task/urlfrom"
 )
 
 func init() {
@@ -55,11 +53,11 @@ func parseCallback(helper httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, er
 	if err != nil {
 		return nil, err
 	}
-	h, tasks := new(Handler), new(Tasks)
-	if err := h.unmarshalCaddyfile(helper.Dispenser, tasks); err != nil {
+	h := new(Handler)
+	if err := h.UnmarshalCaddyfile(helper.Dispenser); err != nil {
 		return nil, err
 	}
-	tasks.Path = h.TasksPath
+	tasks := &Tasks{Path: h.TasksPath, BindUser: h.BindUser}
 	path, err := cleanTasksPath(h.TasksPath)
 	if err != nil {
 		return nil, helper.WrapErr(err)
@@ -72,31 +70,29 @@ func parseCallback(helper httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, er
 
 // UnmarshalCaddyfile sets up the handler from its directive.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return h.unmarshalCaddyfile(d, new(Tasks))
-}
-
-func (h *Handler) unmarshalCaddyfile(d *caddyfile.Dispenser, tasks *Tasks) error {
 	d.Next()
 	if d.NextArg() {
 		return d.Errf("unexpected %q: options go into a block; a matcher, if any, comes right after callback", d.Val())
 	}
+	at := make(map[string]caddyfile.Dispenser) // where each option is
 	for d.NextBlock(0) {
-		if err := h.option(d, tasks); err != nil {
+		at[d.Val()] = *d
+		if err := h.option(d); err != nil {
 			return err
 		}
 	}
-	return nil
+	return h.checkTogether(at)
 }
 
 // option parses one subdirective.
-func (h *Handler) option(d *caddyfile.Dispenser, tasks *Tasks) (err error) {
+func (h *Handler) option(d *caddyfile.Dispenser) (err error) {
 	switch d.Val() {
 	case "name":
 		return text(d, &h.Name)
 	case "url_from":
 		return h.urlFrom(d)
 	case "default_url":
-		return text(d, &h.DefaultURL)
+		return h.defaultURL(d)
 	case "poll":
 		var poll bool
 		err = onOff(d, &poll)
@@ -107,15 +103,15 @@ func (h *Handler) option(d *caddyfile.Dispenser, tasks *Tasks) (err error) {
 	case "scan_limit":
 		return sizeOrOff(d, &h.ScanLimit)
 	case "allow":
-		return list(d, &h.Destinations.Allow)
+		return h.allow(d)
 	case "only":
-		return list(d, &h.Destinations.Only)
+		return h.only(d)
 	case "credentials":
 		return flag(d, &h.Destinations.Credentials)
 	case "proxy":
-		return text(d, &h.Destinations.Proxy)
+		return h.proxy(d)
 	case "secret":
-		return list(d, &h.Secrets)
+		return h.secret(d)
 	case "secret_for":
 		return h.secretFor(d)
 	case "sign":
@@ -153,7 +149,7 @@ func (h *Handler) option(d *caddyfile.Dispenser, tasks *Tasks) (err error) {
 	case "delivery_concurrency":
 		return number(d, &h.DeliveryConcurrency)
 	case "response_headers":
-		return list(d, &h.ResponseHeaders)
+		return h.responseHeaders(d)
 	case "tasks_path":
 		if err := text(d, &h.TasksPath); err != nil {
 			return err
@@ -163,34 +159,9 @@ func (h *Handler) option(d *caddyfile.Dispenser, tasks *Tasks) (err error) {
 		}
 		return nil
 	case "bind_user":
-		return flag(d, &tasks.BindUser)
+		return flag(d, &h.BindUser)
 	}
 	return d.Errf("unknown subdirective %q of callback", d.Val())
-}
-
-func (h *Handler) urlFrom(d *caddyfile.Dispenser) error {
-	begin := len(h.URLFrom)
-	if err := list(d, &h.URLFrom); err != nil {
-		return err
-	}
-	for _, text := range h.URLFrom[begin:] {
-		if _, err := urlfrom.Parse(text); err != nil {
-			return d.WrapErr(err)
-		}
-	}
-	return nil
-}
-
-func (h *Handler) secretFor(d *caddyfile.Dispenser) error {
-	args := d.RemainingArgs()
-	if len(args) < 2 {
-		return d.Err("want secret_for <host> <secret...>")
-	}
-	if h.HostSecrets == nil {
-		h.HostSecrets = make(map[string][]string)
-	}
-	h.HostSecrets[args[0]] = append(h.HostSecrets[args[0]], args[1:]...)
-	return nil
 }
 
 // parseTasks parses

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -38,6 +39,9 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
 				return d.Err("want store badger or store memory")
 			}
 			name := d.Val()
+			if _, err := caddy.GetModule("callback.stores." + name); err != nil {
+				return d.Errf("store is %q: want badger or memory", name)
+			}
 			module, err := caddyfile.UnmarshalModule(d, "callback.stores."+name)
 			if err != nil {
 				return err

@@ -12,30 +12,42 @@ import (
 // Each mistake is found when the Caddyfile is adapted, with its line.
 func TestCaddyfileErrors(t *testing.T) {
 	for line, want := range map[string]string{
-		"nonsense":                      `unknown subdirective "nonsense" of callback, at Caddyfile:3`,
-		"name":                          `name wants a value, at Caddyfile:3`,
-		"name a b":                      `name wants one value only, and "b" is another, at Caddyfile:3`,
-		"url_from":                      `url_from wants one value or more, at Caddyfile:3`,
-		"url_from $response.body":       `bad runtime expression "$response.body": want $request.header.NAME`,
-		"poll maybe":                    `poll is "maybe": want on or off, at Caddyfile:3`,
-		"keep_url yes":                  `keep_url stands alone, without "yes", at Caddyfile:3`,
-		"scan_limit -1":                 `scan_limit is "-1": want a size such as 10MiB, at Caddyfile:3`,
-		"max_body ten":                  `max_body is "ten": want a size such as 10MiB, at Caddyfile:3`,
-		"max_response 0":                `max_response is "0": want a size such as 10MiB, at Caddyfile:3`,
-		"concurrency 0":                 `concurrency is "0": want a number above 0, at Caddyfile:3`,
-		"attempts many":                 `attempts is "many": want a number above 0, at Caddyfile:3`,
-		"timeout 5":                     `timeout is "5": want a duration above 0 such as 90s, 30m or 2d, at Caddyfile:3`,
-		"timeout 0s":                    `timeout is "0s": want a duration above 0`,
-		"backoff -1s":                   `backoff is "-1s": want a duration above 0`,
-		"retention never":               `retention is "never": want a duration above 0`,
-		"retry_schedule 0s x":           `retry_schedule has "x": want durations such as 0s 5s 5m 2h, at Caddyfile:3`,
-		"on_interrupted stop":           `on_interrupted is "stop": want run or fail, at Caddyfile:3`,
-		"sign rfc9999 k":                `want sign rfc9421 <keyid>, at Caddyfile:3`,
-		"secret_for example.com":        `want secret_for <host> <secret...>, at Caddyfile:3`,
-		"tasks_path jobs":               `tasks_path is "jobs": want a path that begins with a slash`,
-		"delivery_timeout {\n}":         `delivery_timeout wants a value, at Caddyfile:3`,
-		"}\ncallback_tasks x {":         `unexpected "x"`,
-		"}\ncallback_tasks {\nnonsense": `unknown subdirective "nonsense" of callback_tasks, at Caddyfile:5`,
+		"nonsense":                                 `unknown subdirective "nonsense" of callback, at Caddyfile:3`,
+		"name":                                     `name wants a value, at Caddyfile:3`,
+		"name a b":                                 `name wants one value only, and "b" is another, at Caddyfile:3`,
+		"url_from":                                 `url_from wants one value or more, at Caddyfile:3`,
+		"url_from $response.body":                  `bad runtime expression "$response.body": want $request.header.NAME`,
+		"poll maybe":                               `poll is "maybe": want on or off, at Caddyfile:3`,
+		"keep_url yes":                             `keep_url stands alone, without "yes", at Caddyfile:3`,
+		"scan_limit -1":                            `scan_limit is "-1": want a size such as 10MiB, at Caddyfile:3`,
+		"max_body ten":                             `max_body is "ten": want a size such as 10MiB, at Caddyfile:3`,
+		"max_response 0":                           `max_response is "0": want a size such as 10MiB, at Caddyfile:3`,
+		"concurrency 0":                            `concurrency is "0": want a number above 0, at Caddyfile:3`,
+		"attempts many":                            `attempts is "many": want a number above 0, at Caddyfile:3`,
+		"timeout 5":                                `timeout is "5": want a duration above 0 such as 90s, 30m or 2d, at Caddyfile:3`,
+		"timeout 0s":                               `timeout is "0s": want a duration above 0`,
+		"backoff -1s":                              `backoff is "-1s": want a duration above 0`,
+		"retention never":                          `retention is "never": want a duration above 0`,
+		"retry_schedule 0s x":                      `retry_schedule has "x": want durations such as 0s 5s 5m 2h, at Caddyfile:3`,
+		"on_interrupted stop":                      `on_interrupted is "stop": want run or fail, at Caddyfile:3`,
+		"sign rfc9999 k":                           `want sign rfc9421 <keyid>, at Caddyfile:3`,
+		"secret_for example.com":                   `want secret_for <host> <secret...>, at Caddyfile:3`,
+		"allow 10.0.0.1/8":                         "allow 10.0.0.1/8: the range begins at 10.0.0.0: write 10.0.0.0/8 for it, or 10.0.0.1 for the address, at Caddyfile:3",
+		"allow private\nallow x:0":                 `allow x:0: "0" is not a port; want one between 1 and 65535, at Caddyfile:4`,
+		"only *":                                   `only *: it would allow everything; name ranges, or hosts as *.example.com, at Caddyfile:3`,
+		"only 10.0.0.0/8\npoll on":                 "only 10.0.0.0/8: nothing there is public, so that nothing could be called; add `allow 10.0.0.0/8`, at Caddyfile:3",
+		"proxy ftp://u:p@x":                        `proxy: want "environment", or a URL with scheme http, https, socks5 or socks5h, at Caddyfile:3`,
+		"default_url /x":                           `default_url: callback URL: it is relative: give an absolute URL, https://..., at Caddyfile:3`,
+		"secret {env.X} whsec_%%%%":                `secret: key 2 of 2 is not base64`,
+		"secret short":                             `, at Caddyfile:3`,
+		"secret_for example.com short":             `secret_for: host "example.com": key 1 of 1`,
+		"secret_for http://x {env.X}":              `secret_for: host "http://x" is not a host`,
+		"sign rfc9421 k\npoll on":                  `sign needs a secret to sign with: add one with the secret subdirective, at Caddyfile:3`,
+		"response_headers X Set-Cookie":            `response_headers: Set-Cookie can't be sent with callbacks: it is for the client only, at Caddyfile:3`,
+		"tasks_path jobs":                          `tasks_path is "jobs": want a path that begins with a slash`,
+		"delivery_timeout {\n}":                    `delivery_timeout wants a value, at Caddyfile:3`,
+		"}\ncallback_tasks x {":                    `unexpected "x"`,
+		"}\ncallback_tasks {\nnonsense":            `unknown subdirective "nonsense" of callback_tasks, at Caddyfile:5`,
 		"}\nhandle /x/* {\ncallback {\nattempts 0": `attempts is "0": want a number above 0, at Caddyfile:6`,
 	} {
 		t.Run(line, func(t *testing.T) {
@@ -45,12 +57,18 @@ func TestCaddyfileErrors(t *testing.T) {
 			}
 			_, err := adapt("http://:8080 {\ncallback {\n" + line + end)
 			require.ErrorContains(t, err, want)
+			require.Contains(t, err.Error(), ", at Caddyfile:")
 		})
+	}
+	// What depends on a later line, or on the environment, is no error yet.
+	for _, line := range []string{"only 10.0.0.0/8\nallow private", "sign rfc9421 k\nsecret {env.X}", "secret_for x {env.X}"} {
+		_, err := adapt("http://:8080 {\ncallback {\n" + line + "\n}\n}")
+		require.NoError(t, err, line)
 	}
 	for line, want := range map[string]string{
 		"nonsense":                        `unknown subdirective "nonsense" of the global option callback, at Caddyfile:3`,
 		"store":                           `want store badger or store memory, at Caddyfile:3`,
-		"store nothing":                   `callback.stores.nothing`,
+		"store nothing":                   `store is "nothing": want badger or memory, at Caddyfile:3`,
 		"store badger a b":                `wrong argument count or unexpected line ending after 'b', at Caddyfile:3`,
 		"store badger {\nx\n}":            `unknown subdirective "x" of store badger, at Caddyfile:4`,
 		"store badger {\nmax_bytes 1Q\n}": `max_bytes is "1Q": want a size such as 10MiB, at Caddyfile:4`,
@@ -69,14 +87,13 @@ func TestCaddyfileErrors(t *testing.T) {
 func TestValidateErrors(t *testing.T) {
 	t.Setenv("RINGBACK_TEST_SHORT", "short")
 	for line, want := range map[string]string{
-		"allow 10.0.0.1/8":                 "allow 10.0.0.1/8: the range begins at 10.0.0.0",
-		"only *":                           "only *: it would allow everything",
-		"proxy ftp://x":                    "proxy",
-		"secret {env.RINGBACK_TEST_NO}":    "{env.RINGBACK_TEST_NO}",
-		"secret {env.RINGBACK_TEST_SHORT}": "bytes",
-		"secret whsec_%%%%":                "secret: key 1 of 1 is not base64",
-		"sign rfc9421 key1":                "sign needs a secret",
-		"default_url /x":                   "default_url",
+		"secret {env.RINGBACK_TEST_NO}":                        "{env.RINGBACK_TEST_NO}",
+		"secret {env.RINGBACK_TEST_SHORT}":                     "bytes",
+		"default_url http://example.com/":                      "default_url: plain http is not allowed there: use https, or add `allow example.com`",
+		"default_url https://10.0.0.1/":                        "default_url: callbacks to 10.0.0.1 are not allowed: only public addresses may be called",
+		"default_url http://9.9.9.9/":                          "plain http is not allowed, use https",
+		"default_url https://u:p@example.com/":                 "default_url: callback URL: it must not contain a user name or password",
+		"default_url https://example.com/\nonly *.example.com": "it is not one of the hosts that may be called",
 	} {
 		t.Run(line, func(t *testing.T) {
 			err := validate(global() + "http://:8080 {\ncallback {\n" + line + "\n}\nrespond x\n}")
@@ -84,7 +101,27 @@ func TestValidateErrors(t *testing.T) {
 			require.NotContains(t, err.Error(), "short")
 		})
 	}
-	require.NoError(t, validate(global()+"http://:8080 {\ncallback\nrespond x\n}"))
+	for _, lines := range []string{
+		"",
+		"default_url https://nowhere.example.com/",
+		"default_url http://nowhere.example.com/\nallow 10.0.0.0/8", // it might lead there
+		"default_url http://10.1.2.3/\nallow 10.0.0.0/8",
+	} {
+		require.NoError(t, validate(global()+"http://:8080 {\ncallback {\n"+lines+"\n}\nrespond x\n}"), lines)
+	}
+}
+
+// Configurations in JSON are checked as well.
+func TestCheckResponseHeaders(t *testing.T) {
+	require.NoError(t, checkResponseHeaders([]string{"X-A", "etag"}))
+	for name, want := range map[string]string{
+		"set-cookie":        "is for the client only",
+		"transfer-encoding": "belongs to the connection",
+		"X A":               "is not a header name",
+		"":                  "is not a header name",
+	} {
+		require.ErrorContains(t, (&Handler{ResponseHeaders: []string{name}}).Validate(), want)
+	}
 }
 
 // A handler that can't see what follows it says so to caddy validate.
@@ -175,7 +212,7 @@ func TestCaddyfile(t *testing.T) {
 			"concurrency": 1, "timeout": 120000000000, "attempts": 3, "backoff": 4000000000, "on_interrupted": "fail",
 			"max_body": 5120, "max_response": 6000, "retention": -1, "retry_schedule": [0, 60000000000],
 			"delivery_timeout": 7000000000, "delivery_concurrency": 8, "response_headers": ["X-A", "X-B"],
-			"tasks_path": "/jobs/"
+			"tasks_path": "/jobs/", "bind_user": true
 		}]}
 	]`, string(parsed.Apps.HTTP.Servers["srv0"].Routes))
 }

@@ -94,6 +94,10 @@ type Handler struct {
 	// the callback, besides those that describe the body.
 	ResponseHeaders []string `json:"response_headers,omitempty"`
 
+	// BindUser shows the tasks of this handler only to the authenticated user
+	// whose request it was, at whichever tasks endpoint. Authentication must
+	// precede the handler, and the endpoint, in their routes.
+	BindUser bool `json:"bind_user,omitempty"`
 	// TasksPath is where the callback_tasks handler of this site is, for the
 	// URLs in the 202. Default: /.callback/tasks/.
 	TasksPath string `json:"tasks_path,omitempty"`
@@ -157,8 +161,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if h.DefaultURL != "" {
-		if _, err := destination.ParseURL(h.DefaultURL); err != nil {
-			return fmt.Errorf("default_url: %w", err)
+		if err := checkDefaultURL(h.DefaultURL, h.Destinations); err != nil {
+			return err
 		}
 	}
 	if h.ScanLimit == 0 {
@@ -247,6 +251,9 @@ func (h *Handler) Validate() error {
 		if pause < 0 {
 			return errors.New("retry_schedule must not have negative pauses")
 		}
+	}
+	if err := checkResponseHeaders(h.ResponseHeaders); err != nil {
+		return err
 	}
 	switch h.OnInterrupted {
 	case "", "run", "fail":

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -243,6 +244,17 @@ func (h *Handler) tasksBase(r *http.Request) string {
 	return (&url.URL{Path: strings.TrimSuffix(prefix, "/")}).EscapedPath() + h.TasksPath
 }
 
+// ruleIn finds a rule that the policy proposes.
+var ruleIn = regexp.MustCompile("`(allow|only) ([^`]+)`")
+
+// withFlags says in a refusal which flag of the sidecar each proposed rule is.
+func withFlags(cause error) error {
+	if _, ok := errors.AsType[*destination.RefusedError](cause); !ok {
+		return cause
+	}
+	return errors.New(ruleIn.ReplaceAllString(cause.Error(), "$0 (sidecar: --$1 $2)"))
+}
+
 // refuse answers with a problem, and tells the operator why.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	problem, ok := errors.AsType[*task.Problem](err)
@@ -257,7 +269,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		log = h.log.Info
 	}
 	log("refusing a request with a callback URL", zap.String("host", r.Host), zap.Int("status", problem.Status),
-		zap.String("uri_path", r.URL.Path), zap.String("reason", problem.Detail), zap.Error(problem.Cause))
+		zap.String("uri_path", r.URL.Path), zap.String("reason", problem.Detail), zap.Error(withFlags(problem.Cause)))
 	if r.ProtoMajor == 1 && r.Header["Expect"] != nil {
 		// The client waits to be told to send its body. Caddy hides from net/http
 		// that it was not, which would wait for the body before it answers.

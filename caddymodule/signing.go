@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/caddyserver/caddy/v2"
@@ -27,11 +28,16 @@ type Signing struct {
 	KeyID string `json:"key_id,omitempty"`
 }
 
+var errSignWithoutSecret = errors.New("sign needs a secret to sign with: add one with the secret subdirective")
+
+// any says that there is some secret.
+func (s *Signing) any() bool { return len(s.Secrets) > 0 || len(s.HostSecrets) > 0 }
+
 // newSigner makes the signer; nil if there is no secret.
 func (s *Signing) newSigner() (task.Signer, error) {
-	if len(s.Secrets) == 0 && len(s.HostSecrets) == 0 {
+	if !s.any() {
 		if s.KeyID != "" {
-			return nil, fmt.Errorf("sign needs a secret to sign with: add one with the secret subdirective")
+			return nil, errSignWithoutSecret
 		}
 		return nil, nil
 	}

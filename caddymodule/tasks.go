@@ -35,8 +35,9 @@ type Tasks struct {
 	// Path is where tasks are. Default: /.callback/tasks/.
 	Path string `json:"path,omitempty"`
 	// BindUser shows a task only to the authenticated user whose request it
-	// was. Authentication must precede both handlers in their routes. Otherwise
-	// knowing a task's id, which can't be guessed, is enough.
+	// was, as the handler's own BindUser does for its tasks wherever they are
+	// asked for. Authentication must precede both handlers in their routes.
+	// Otherwise knowing a task's id, which can't be guessed, is enough.
 	BindUser bool `json:"bind_user,omitempty"`
 
 	app    *App
@@ -121,7 +122,7 @@ func (h *Tasks) serve(w http.ResponseWriter, r *http.Request, path string) error
 	if err != nil {
 		return err
 	}
-	if h.BindUser {
+	if h.BindUser || h.app.bound[t.Route] {
 		if user := owner(r); user == "" || user != t.Owner {
 			return noSuchTask
 		}

@@ -150,6 +150,49 @@ func TestNoSuchTask(t *testing.T) {
 	require.Equal(t, "GET, HEAD, DELETE", got.header.Get("Allow"))
 }
 
+// A task that is bound to its user is so at every endpoint of the process, not
+// only at that of its own site.
+func TestBoundElsewhere(t *testing.T) {
+	backend, hook := newBackend(t, "b", nil), newReceiver(t)
+	other, third := freeAddr(t), freeAddr(t)
+	const users = `basic_auth {
+			bob $2a$04$f4apu7kmmt8peJWLqa.YReu7Qlh3//dcpyjs1oRNBGN.dV.QfuVS.
+			eve $2a$04$f4apu7kmmt8peJWLqa.YReu7Qlh3//dcpyjs1oRNBGN.dV.QfuVS.
+		}
+		`
+	addr := serve(t, global()+`
+	http://ADDR {
+		`+users+`callback {
+			allow 127.0.0.0/8
+			bind_user
+		}
+		reverse_proxy `+backend.addr+`
+	}
+	http://`+other+` {
+		callback {
+			allow 127.0.0.0/8
+		}
+		reverse_proxy `+backend.addr+`
+	}
+	http://`+third+` {
+		`+users+`callback_tasks
+	}`)
+	const bob, eve = "Basic Ym9iOmhpY2N1cA==", "Basic ZXZlOmhpY2N1cA=="
+	url := request(t, "POST", "http://"+addr+"/x", "", "Callback-Url", hook.url, "Authorization", bob).header.Get("Location")
+	hook.next(t)
+	for _, what := range []struct{ method, path string }{{"GET", ""}, {"GET", "/result"}, {"DELETE", ""}, {"POST", "/redeliver"}} {
+		require.Equal(t, http.StatusNotFound, request(t, what.method, "http://"+other+url+what.path, "").status, what)
+		require.Equal(t, http.StatusNotFound, request(t, what.method, "http://"+third+url+what.path, "", "Authorization", eve).status, what)
+	}
+	require.Equal(t, http.StatusOK, request(t, "GET", "http://"+third+url, "", "Authorization", bob).status)
+
+	free := request(t, "POST", "http://"+other+"/x", "", "Callback-Url", hook.url).header.Get("Location")
+	hook.next(t)
+	require.Equal(t, http.StatusOK, request(t, "GET", "http://"+other+free, "").status)
+	require.Equal(t, http.StatusOK, request(t, "GET", "http://"+third+free, "", "Authorization", eve).status)
+	require.Equal(t, http.StatusNotFound, request(t, "GET", "http://"+addr+free, "", "Authorization", bob).status, "the endpoint's own bind_user")
+}
+
 func TestTasksPath(t *testing.T) {
 	backend, hook := newBackend(t, "b", nil), newReceiver(t)
 	addr := serve(t, site(backend.addr, "tasks_path /jobs"))
@@ -225,6 +268,15 @@ func TestAdmin(t *testing.T) {
 	require.Equal(t, http.StatusConflict, request(t, "DELETE", base+"tasks/"+id, "", "Origin", "http://"+admin).status)
 	require.Equal(t, http.StatusNotFound, request(t, "GET", base+"tasks/x", "").status)
 	require.Equal(t, http.StatusBadRequest, request(t, "GET", base+"tasks?limit=0", "").status)
+	for query, want := range map[string]string{
+		"?status=done":    `status is \"done\": want queued, running, completed, failed, canceled, expired`,
+		"?callback=lost":  `callback is \"lost\": want none, pending, retrying, delivered, dead`,
+		"?state=finished": `parameter \"state\" is not possible: want after, callback, limit, name, status`,
+	} {
+		got := request(t, "GET", base+"tasks"+query, "")
+		require.Equal(t, http.StatusBadRequest, got.status)
+		require.Contains(t, got.body, want)
+	}
 	require.EqualValues(t, 0, request(t, "GET", base+"stats", "").json(t)["running"])
 
 	metrics := request(t, "GET", "http://"+admin+"/metrics", "").body

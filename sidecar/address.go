@@ -108,3 +108,59 @@ func parseUpstream(text string) (dial string, https bool, err error) {
 	}
 	return net.JoinHostPort(host, port), https, nil
 }
+
+// checkLoop finds a backend that is the sidecar itself.
+func (o *options) checkLoop() error {
+	from, err := parseFrom(o.from)
+	if err != nil {
+		return err
+	}
+	for _, to := range o.to {
+		dial, _, err := parseTo([]string{to})
+		if err != nil {
+			return err
+		}
+		if from.takes(dial[0]) {
+			return fmt.Errorf("--to is %q, which is where --from takes requests: want the backend's own address", to)
+		}
+	}
+	return nil
+}
+
+// takes says that a connection to the address surely comes in here.
+func (o origin) takes(dial string) bool {
+	host, port, err := net.SplitHostPort(dial)
+	if err != nil { // a unix socket
+		return false
+	}
+	at, on, err := net.SplitHostPort(o.listen)
+	if err != nil || on != port {
+		return false
+	}
+	if ip, err := netip.ParseAddr(at); at == "" || err == nil && ip.IsUnspecified() {
+		ip, err := netip.ParseAddr(host)
+		return host == "localhost" || err == nil && (ip.IsLoopback() || ip.IsUnspecified())
+	}
+	for _, a := range loopback(at) {
+		for _, b := range loopback(host) {
+			if a == b {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// loopback are the addresses that a host stands for, if it is this machine by
+// name or by any address; else just the host.
+func loopback(host string) []string {
+	switch host {
+	case "localhost":
+		return []string{"127.0.0.1", "::1"}
+	case "0.0.0.0":
+		return []string{"127.0.0.1"}
+	case "::":
+		return []string{"::1", "127.0.0.1"}
+	}
+	return []string{host}
+}

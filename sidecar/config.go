@@ -56,6 +56,7 @@ func (o *options) config() (*caddy.Config, error) {
 		},
 	}
 	if !from.https {
+		server.Protocols = []string{"h1", "h2c"} // the others need TLS, and Caddy warns of them
 		server.AutoHTTPS = &caddyhttp.AutoHTTPSConfig{Disabled: true}
 	}
 	if o.accessLog {

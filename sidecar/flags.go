@@ -99,6 +99,9 @@ func (o *options) check() (l limits, err error) {
 	if len(o.to) == 0 {
 		return l, fmt.Errorf("--to is missing: the address of the backend, such as http://127.0.0.1:3000")
 	}
+	if err := o.checkLoop(); err != nil {
+		return l, err
+	}
 	if l.maxBody, err = parseSize("max-body", o.maxBody); err != nil {
 		return l, err
 	}

@@ -76,8 +76,11 @@ func TestTo(t *testing.T) {
 
 func TestFlagErrors(t *testing.T) {
 	for args, want := range map[string]string{
-		"--to x":                                      "--from is missing",
-		"--from :1":                                   "--to is missing",
+		"--to x":                                "--from is missing",
+		"--from :1":                             "--to is missing",
+		"--from 127.0.0.1:81 --to localhost:81": `--to is "localhost:81", which is where --from takes requests`,
+		"--from :81 --to x:81 --to http://[::1]:81":   `--to is "http://[::1]:81", which is where --from takes requests`,
+		"--from localhost:81 --to :81":                `which is where --from takes requests`,
 		"--from :1 --to x --max-body ten":             `--max-body is "ten"`,
 		"--from :1 --to x --max-response 0":           `--max-response is "0"`,
 		"--from :1 --to x --timeout 5":                `--timeout is "5"`,
@@ -94,6 +97,17 @@ func TestFlagErrors(t *testing.T) {
 		_, err := parse(t, strings.Fields(args)...).config()
 		require.ErrorContains(t, err, want, args)
 		require.NotContains(t, err.Error(), "\n", args)
+	}
+}
+
+func TestNoLoop(t *testing.T) {
+	for _, args := range []string{
+		"--from 127.0.0.1:81 --to 127.0.0.1:82", "--from 127.0.0.1:81 --to 127.0.0.2:81", "--from :81 --to app:81",
+		"--from 127.0.0.1:81 --to [::1]:81", "--from :81 --to unix//run/app.sock",
+	} {
+		config, err := parse(t, strings.Fields(args)...).config()
+		require.NoError(t, err, args)
+		require.Contains(t, string(config.AppsRaw["http"]), `"protocols":["h1","h2c"]`)
 	}
 }
 
