@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -145,98 +144,6 @@ func (e *Engine) Start() error {
 	return nil
 }
 
-// Register makes routes known; tasks that wait for them begin to run. Of
-// several routes with one name the newest counts. The returned function takes
-// the registration back, after which the one before it counts again.
-func (e *Engine) Register(routes ...*Route) (unregister func()) {
-	for _, r := range routes {
-		e.mu.Lock()
-		e.routes[r.Name] = append(e.routes[r.Name], r)
-		e.names[LaneOf(r.Name)] = r.Name
-		parked := e.parked[r.Name]
-		delete(e.parked, r.Name)
-		delete(e.told, r.Name)
-		e.mu.Unlock()
-		e.calls.setLimit(LaneOf(r.Name), r.concurrency())
-		for _, id := range parked {
-			e.next(id)
-		}
-	}
-	e.reportWaiting()
-	return sync.OnceFunc(func() {
-		for _, r := range routes {
-			e.mu.Lock()
-			rest := slices.DeleteFunc(e.routes[r.Name], func(other *Route) bool { return other == r })
-			e.routes[r.Name] = rest
-			limit := 0
-			if len(rest) > 0 {
-				limit = rest[len(rest)-1].concurrency()
-			} else {
-				delete(e.routes, r.Name)
-			}
-			e.mu.Unlock()
-			e.calls.setLimit(LaneOf(r.Name), limit)
-		}
-		e.reportWaiting()
-	})
-}
-
-// route is the route that counts under a name, or nil.
-func (e *Engine) route(name string) *Route {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if rs := e.routes[name]; len(rs) > 0 {
-		return rs[len(rs)-1]
-	}
-	return nil
-}
-
-func (e *Engine) callLimit(lane uint64) int {
-	e.mu.Lock()
-	name := e.names[lane]
-	e.mu.Unlock()
-	if r := e.route(name); r != nil {
-		return r.concurrency()
-	}
-	return 0
-}
-
-// deliveryLimit is the most that any route allows: deliveries to one host
-// share a lane, whichever route they come from.
-func (e *Engine) deliveryLimit(uint64) int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	limit := 0
-	for _, rs := range e.routes {
-		limit = max(limit, rs[len(rs)-1].deliveryConcurrency())
-	}
-	return max(limit, 1)
-}
-
-// reportWaiting logs, once for each route, that tasks wait for a route that
-// is not there.
-func (e *Engine) reportWaiting() {
-	for _, lane := range e.calls.stuck() {
-		t, err := e.store.Load(e.context, lane.id)
-		if err != nil {
-			continue
-		}
-		e.tellWaiting(t.Route, lane.tasks)
-	}
-}
-
-func (e *Engine) tellWaiting(route string, tasks int) {
-	e.mu.Lock()
-	told := e.told[route] || e.stopped
-	e.told[route] = true
-	e.mu.Unlock()
-	if !told {
-		e.log.Warn("tasks wait for a callback handler that is not in the configuration; "+
-			"they run when a handler with this name is there again",
-			zap.String("name", route), zap.Int("tasks", tasks))
-	}
-}
-
 // next queues the task's next action, whatever it is.
 func (e *Engine) next(id ID) {
 	t, err := e.store.Load(e.context, id)
@@ -330,7 +237,7 @@ func (e *Engine) save(step Step) error {
 	for pause, tries := 100*time.Millisecond, 0; ; pause, tries = min(2*pause, 5*time.Second), tries+1 {
 		err := e.store.Save(context.WithoutCancel(e.context), step)
 		switch {
-		case err == nil, errors.Is(err, ErrNotFound), errors.Is(err, ErrConflict), errors.Is(err, ErrClosed):
+		case err == nil, errors.Is(err, ErrNotFound), errors.Is(err, ErrClosed):
 			return err
 		case tries == 0:
 			e.log.Error("recording a step of a task; trying again until it works",

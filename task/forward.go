@@ -7,29 +7,11 @@ import (
 	"io"
 	"net/http"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 )
-
-// BackendError is how a Backend says why there is no answer.
-type BackendError struct {
-	// Status is the HTTP status that a client on the line would have got. Zero: 502.
-	Status int
-	// NotSent says that the backend has not seen the request: no connection
-	// could be made. The call may then be repeated, whatever its method.
-	NotSent bool
-	// NoHandler says that there is no backend in the configuration.
-	NoHandler bool
-	Err       error
-}
-
-func (e *BackendError) Error() string { return e.Err.Error() }
-
-// Unwrap is the error beneath.
-func (e *BackendError) Unwrap() error { return e.Err }
 
 // slowCall is when a call that is still running is recorded as started. Most
 // calls that are done sooner save a write; a new task that kills the process
@@ -271,84 +253,6 @@ func (e *Engine) expire(id ID, free func()) {
 		}
 		return e.finish(w, h.task, r, free, Expired, nil, deadlineExceeded)
 	})
-}
-
-// verdict is what a backend call came to: an answer, a failure, or neither
-// because the process is stopping.
-type verdict struct {
-	failure *Failure // nil: there is an answer
-	answer  int      // its status
-	ended   Status   // Canceled or Expired, if the call was ended; else zero
-	retry   bool     // the call may be made again
-	after   time.Duration
-	drained bool
-	err     error
-}
-
-func (v verdict) status() Status {
-	switch {
-	case v.ended != 0:
-		return v.ended
-	case v.failure == nil && v.answer < 400:
-		return Completed
-	default:
-		return Failed
-	}
-}
-
-func (v verdict) message() string {
-	if v.failure != nil {
-		return v.failure.Message
-	}
-	return "the backend answered " + strconv.Itoa(v.answer)
-}
-
-// judge decides what a call came to. cause is why its context ended, if it did.
-func judge(cause, err error, answer *capture, request *Request) verdict {
-	repeatable := idempotent(request.Method) || request.Header.Get(HeaderIdempotencyKey) != ""
-	if err == nil {
-		err = answer.err()
-	}
-	if err == nil {
-		v := verdict{answer: answer.status}
-		switch answer.status {
-		case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-			v.retry = repeatable
-			v.after = retryAfter(answer.status, answer.header, time.Now(), maxRetryAfter)
-		}
-		return v
-	}
-	var backend *BackendError
-	switch {
-	case errors.Is(answer.failed, errTooLarge):
-		return verdict{err: err, failure: &Failure{CodeResponseTooLarge, http.StatusBadGateway,
-			fmt.Sprintf("the backend's answer is larger than the %d bytes allowed", answer.body.max)}}
-	case errors.Is(cause, errDraining):
-		return verdict{drained: true}
-	case errors.Is(cause, errCanceled):
-		return verdict{ended: Canceled, failure: canceledByClient}
-	case errors.Is(cause, errDeadline):
-		return verdict{ended: Expired, failure: deadlineExceeded}
-	case errors.Is(cause, errTimeout):
-		return verdict{err: err, retry: repeatable, failure: &Failure{CodeBackendTimeout, http.StatusGatewayTimeout,
-			"the backend did not answer in time"}}
-	case errors.As(err, &backend) && backend.NoHandler:
-		return verdict{err: err, failure: &Failure{CodeNoHandler, http.StatusBadGateway, "nothing is configured to answer this request"}}
-	case errors.As(err, &backend) && backend.NotSent:
-		return verdict{err: err, retry: true, failure: &Failure{CodeBackendUnreachable, status(backend), "the backend could not be reached"}}
-	case errors.As(err, &backend):
-		return verdict{err: err, retry: repeatable && status(backend) >= 500,
-			failure: &Failure{CodeBackendError, status(backend), "the backend gave no usable answer"}}
-	default:
-		return verdict{err: err, retry: repeatable, failure: &Failure{CodeBackendError, http.StatusBadGateway, "the backend gave no usable answer"}}
-	}
-}
-
-func status(e *BackendError) int {
-	if e.Status == 0 {
-		return http.StatusBadGateway
-	}
-	return e.Status
 }
 
 // startMark records that a call has begun: now, or when it turns out slow.

@@ -37,7 +37,6 @@ func (t *Task) encode(e *encoder) {
 	}
 	e.message(16, t.Callback.encode)
 	e.str(17, t.TraceParent)
-	e.num(18, t.Revision)
 }
 
 func (t *Task) decode(field int, v value) error {
@@ -84,8 +83,6 @@ func (t *Task) decode(field int, v value) error {
 		return v.inside(t.Callback.decode)
 	case 17:
 		t.TraceParent = v.str()
-	case 18:
-		t.Revision = v.n
 	}
 	return nil
 }

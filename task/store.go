@@ -29,7 +29,7 @@ type Store interface {
 	// Save records a step. Of two Saves of one task, the one that was called
 	// first is done first. It returns when the step is durable, or with NoWait
 	// as soon as its place in the order is certain. ErrNotFound: the task is
-	// not there (any more). ErrConflict: another process has taken it over.
+	// not there (any more).
 	Save(ctx context.Context, step Step) error
 
 	// Load returns the task, as it was last saved; ErrNotFound.
@@ -155,7 +155,6 @@ type BodyWriter interface {
 // Errors of stores.
 var (
 	ErrNotFound = errors.New("no such task")
-	ErrConflict = errors.New("another process has changed the task")
 	ErrNoSpace  = errors.New("the task store has no space left")
 	ErrClosed   = errors.New("the task store is closed")
 )

@@ -39,10 +39,6 @@ type Task struct {
 
 	// TraceParent is the W3C trace context the task was accepted in; empty if none.
 	TraceParent string
-
-	// Revision counts the stored versions of the task. Stores keep it; others
-	// leave it alone.
-	Revision uint64
 }
 
 // Callback is where and how the outcome of a task is sent, and how far that is.
