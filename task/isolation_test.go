@@ -97,6 +97,23 @@ func TestAHostThatRecoversGetsAllItsCallbacks(t *testing.T) {
 	})
 }
 
+// After a restart, too, callbacks to a host run side by side: they are queued
+// before the routes are known.
+func TestPendingCallbacksRunSideBySideAfterARestart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.hears(func(*http.Request) (*http.Response, error) { return answer(503), nil })
+		for range 200 {
+			w.accept()
+		}
+		time.Sleep(time.Second)
+		w.hears(func(*http.Request) (*http.Response, error) { time.Sleep(time.Second); return answer(200), nil })
+		w.restart(ended())
+		time.Sleep(40 * time.Second) // one after the other, they would take 200
+		require.Zero(t, w.engine.Stats())
+	})
+}
+
 func TestASlowRouteDoesNotDelayAnother(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -14,7 +14,7 @@ type queue struct {
 	// run runs a task, in a goroutine of its own. It may free the task's place in
 	// the lane before it returns, when all that is left is to record the outcome.
 	run   func(id ID, free func())
-	limit func(lane uint64) int // how many of a lane run at once; asked when a lane is made
+	limit func(lane uint64) int // how many of a lane run at once; asked when a lane is made, and by limitsChanged
 	trial int                   // how many tasks of unproven lanes run at once, in all; 0: any number
 	clock func() (now int64)    // nanoseconds of process time, which no change of the wall clock moves
 
@@ -163,12 +163,12 @@ func (q *queue) report(key uint64, ok bool) {
 	}
 }
 
-// setLimit changes how many tasks of a lane run at once, from now on.
-func (q *queue) setLimit(key uint64, limit int) {
+// limitsChanged asks anew how many tasks of each lane run at once.
+func (q *queue) limitsChanged() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if l := q.lanes[key]; l != nil {
-		l.limit = limit
+	for key, l := range q.lanes {
+		l.limit = q.limit(key)
 		q.advance(l)
 	}
 }

@@ -11,36 +11,38 @@ import (
 // several routes with one name the newest counts. The returned function takes
 // the registration back, after which the one before it counts again.
 func (e *Engine) Register(routes ...*Route) (unregister func()) {
+	var parked []ID
+	e.mu.Lock()
 	for _, r := range routes {
-		e.mu.Lock()
 		e.routes[r.Name] = append(e.routes[r.Name], r)
 		e.names[LaneOf(r.Name)] = r.Name
-		parked := e.parked[r.Name]
+		parked = append(parked, e.parked[r.Name]...)
 		delete(e.parked, r.Name)
 		delete(e.told, r.Name)
-		e.mu.Unlock()
-		e.calls.setLimit(LaneOf(r.Name), r.concurrency())
-		for _, id := range parked {
-			e.next(id)
-		}
 	}
-	e.reportWaiting()
+	e.mu.Unlock()
+	e.routesChanged()
+	for _, id := range parked {
+		e.next(id)
+	}
 	return sync.OnceFunc(func() {
+		e.mu.Lock()
 		for _, r := range routes {
-			e.mu.Lock()
-			rest := slices.DeleteFunc(e.routes[r.Name], func(other *Route) bool { return other == r })
-			e.routes[r.Name] = rest
-			limit := 0
-			if len(rest) > 0 {
-				limit = rest[len(rest)-1].concurrency()
-			} else {
+			e.routes[r.Name] = slices.DeleteFunc(e.routes[r.Name], func(other *Route) bool { return other == r })
+			if len(e.routes[r.Name]) == 0 {
 				delete(e.routes, r.Name)
 			}
-			e.mu.Unlock()
-			e.calls.setLimit(LaneOf(r.Name), limit)
 		}
-		e.reportWaiting()
+		e.mu.Unlock()
+		e.routesChanged()
 	})
+}
+
+// routesChanged lets the queues know, and the operator.
+func (e *Engine) routesChanged() {
+	e.calls.limitsChanged()
+	e.deliveries.limitsChanged()
+	e.reportWaiting()
 }
 
 // route is the route that counts under a name, or nil.
