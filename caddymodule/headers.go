@@ -5,15 +5,9 @@ import (
 	"net/http"
 
 	"golang.org/x/net/http/httpguts"
-)
 
-// ofConnection holds the headers of one connection (RFC 9110, section 7.6.1)
-// and of one message's length, which don't travel on.
-var ofConnection = map[string]bool{
-	"Connection": true, "Keep-Alive": true, "Proxy-Connection": true, "Proxy-Authenticate": true,
-	"Proxy-Authorization": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
-	"Content-Length": true, "Http2-Settings": true,
-}
+	"github.com/ringback/ringback/task"
+)
 
 // checkResponseHeaders finds names that can't travel with a callback.
 func checkResponseHeaders(names []string) error {
@@ -23,7 +17,7 @@ func checkResponseHeaders(names []string) error {
 			return fmt.Errorf("response_headers: %q is not a header name", name)
 		case canonical == "Set-Cookie":
 			return fmt.Errorf("response_headers: %s can't be sent with callbacks: it is for the client only", name)
-		case ofConnection[canonical]:
+		case task.HopByHop(canonical):
 			return fmt.Errorf("response_headers: %s can't be sent with callbacks: it belongs to the connection", name)
 		}
 	}
@@ -34,7 +28,7 @@ func checkResponseHeaders(names []string) error {
 // not the connection it came by.
 func copyHeader(to, from http.Header) {
 	for name, values := range from {
-		if !ofConnection[name] {
+		if !task.HopByHop(name) {
 			to[name] = values
 		}
 	}

@@ -27,7 +27,6 @@ func (h *Handler) newRoute(b task.Backend, retention time.Duration) *task.Route 
 		MaxBody:             h.MaxBody,
 		MaxResponse:         h.MaxResponse,
 		Retention:           cmp.Or(time.Duration(h.Retention), retention),
-		Destinations:        h.policy,
 		Transport:           h.transport,
 		Signer:              h.signer,
 		DeliveryTimeout:     time.Duration(h.DeliveryTimeout),

@@ -175,7 +175,11 @@ func reserved(name string) bool {
 	return false
 }
 
-// hopByHop holds the headers that belong to one connection (RFC 9110, section 7.6.1).
+// HopByHop says that a header, named in its canonical form, belongs to one
+// connection (RFC 9110, section 7.6.1) or to the length of one message, and
+// does not travel on.
+func HopByHop(name string) bool { return hopByHop[name] }
+
 var hopByHop = map[string]bool{
 	"Connection": true, "Keep-Alive": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
 	"Proxy-Connection": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,

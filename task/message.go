@@ -60,6 +60,7 @@ func (e *Engine) message(t *Task, r *Route, response *Response) (*message, error
 
 func (m *message) bytes(body []byte) {
 	m.Size = int64(len(body))
+	// A body that net/http knows to be in memory goes out in one write with its head.
 	m.Open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 }
 

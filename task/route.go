@@ -43,10 +43,8 @@ type Route struct {
 	// all. Zero: 24 hours.
 	Retention time.Duration
 
-	// Destinations decides which callback URLs are accepted. Nil: all.
-	Destinations Destinations
-	// Transport makes the connections of callbacks. It must enforce the same
-	// rules as Destinations on the address it dials. Nil: http.DefaultTransport.
+	// Transport makes the connections of callbacks, and refuses addresses that
+	// callbacks must not go to. Nil: http.DefaultTransport.
 	Transport http.RoundTripper
 	// Signer signs callbacks. Nil: they are not signed.
 	Signer Signer
@@ -89,14 +87,6 @@ type Call struct {
 	Body io.ReadCloser
 	// TraceParent is the trace context of the accepted request; may be empty.
 	TraceParent string
-}
-
-// Destinations decides which callback URLs are accepted.
-type Destinations interface {
-	// Check returns nil for a URL that may be called, as far as can be told
-	// before connecting. An error that is a *Problem goes to the client as it
-	// is; any other refuses with 403 and its text.
-	Check(ctx context.Context, u *url.URL) error
 }
 
 // Signer signs a callback.

@@ -147,5 +147,3 @@ func (p *Policy) lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 	p.names.Add(host, found)
 	return found.addrs, found.err
 }
-
-var _ task.Destinations = (*Policy)(nil)
