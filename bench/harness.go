@@ -30,7 +30,7 @@ type bench struct {
 }
 
 // newBench builds the contestants and starts the benchmark's own parts.
-func newBench(ctx context.Context, o options) (b *bench, err error) {
+func newBench(ctx context.Context, o options) (_ *bench, err error) {
 	disk, err := onDisk(o.dir)
 	if err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func newBench(ctx context.Context, o options) (b *bench, err error) {
 	if !disk {
 		return nil, fmt.Errorf("%s is in memory, where a sync costs nothing: name a folder on a disk with -dir", o.dir)
 	}
-	b = &bench{options: o, ctx: ctx}
+	b := &bench{options: o, ctx: ctx}
 	if b.work, err = os.MkdirTemp(o.dir, "ringback-bench-"); err != nil {
 		return nil, err
 	}

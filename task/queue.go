@@ -11,7 +11,7 @@ import (
 // is stuck delays no other. A waiting task costs 32 bytes, and neither a
 // goroutine nor a timer of its own.
 type queue struct {
-	// run runs a task, in a goroutine of its own. It may free the task's place in
+	// run runs a task, in a worker's goroutine. It may free the task's place in
 	// the lane before it returns, when all that is left is to record the outcome.
 	run   func(id ID, free func())
 	limit func(lane uint64) int // how many of a lane run at once; asked when a lane is made, and by limitsChanged
@@ -27,6 +27,16 @@ type queue struct {
 	waiting int
 	running int
 	stopped bool
+
+	jobs chan job      // to idle workers
+	done chan struct{} // closed by stop
+}
+
+// job is a task whose turn it is.
+type job struct {
+	lane     *lane
+	id       ID
+	unproven bool // it takes a trial slot
 }
 
 // lane is one queue among many. Its zero limit means that it must wait.
@@ -56,6 +66,8 @@ func newQueue(run func(ID, func()), limit func(uint64) int, trial int) *queue {
 		trial: trial,
 		clock: func() int64 { return int64(time.Since(start)) },
 		lanes: make(map[uint64]*lane),
+		jobs:  make(chan job),
+		done:  make(chan struct{}),
 	}
 	q.timer = time.AfterFunc(time.Hour, q.tick)
 	q.timer.Stop()
@@ -124,11 +136,39 @@ func (q *queue) advance(l *lane) {
 		if unproven {
 			q.trials++
 		}
-		go q.start(l, e.id, unproven)
+		next := job{l, e.id, unproven}
+		select {
+		case q.jobs <- next:
+		default:
+			go q.work(next)
+		}
 	}
 }
 
-func (q *queue) start(l *lane, id ID, unproven bool) {
+// idleWorker is how long a worker waits for its next job.
+const idleWorker = time.Second
+
+// work does a job, and those that come soon after: a goroutine that has made
+// a call has the stack for the next one.
+func (q *queue) work(j job) {
+	q.start(j)
+	timer := time.NewTimer(idleWorker)
+	defer timer.Stop()
+	for {
+		select {
+		case j = <-q.jobs:
+			q.start(j)
+			timer.Reset(idleWorker)
+		case <-timer.C:
+			return
+		case <-q.done:
+			return
+		}
+	}
+}
+
+func (q *queue) start(j job) {
+	l := j.lane
 	freed := false
 	free := func() {
 		if freed {
@@ -139,7 +179,7 @@ func (q *queue) start(l *lane, id ID, unproven bool) {
 		defer q.mu.Unlock()
 		q.running--
 		l.running--
-		if unproven {
+		if j.unproven {
 			q.trials--
 			for len(q.blocked) > 0 && q.trials < q.trial {
 				b := q.blocked[0]
@@ -151,7 +191,7 @@ func (q *queue) start(l *lane, id ID, unproven bool) {
 		q.advance(l)
 	}
 	defer free()
-	q.run(id, free)
+	q.run(j.id, free)
 }
 
 // report tells a lane's breaker how its latest task went.
@@ -177,8 +217,11 @@ func (q *queue) limitsChanged() {
 func (q *queue) stop() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.stopped = true
-	q.timer.Stop()
+	if !q.stopped {
+		q.stopped = true
+		q.timer.Stop()
+		close(q.done)
+	}
 }
 
 // counts says how many tasks wait and run.

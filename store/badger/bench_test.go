@@ -183,10 +183,7 @@ func BenchmarkMillion(b *testing.B) {
 		b.ReportMetric(float64(usage(b, dir))/(1<<20), "MiB-gone")
 		begin = time.Now()
 		require.Eventually(b, func() bool {
-			_, due := s.idle.due()
-			s.idle.mu.Lock()
-			defer s.idle.mu.Unlock()
-			return !due && s.idle.gone == 0
+			return s.compactor.removals() == 0
 		}, 2*time.Minute, 100*time.Millisecond)
 		b.ReportMetric(time.Since(begin).Seconds(), "s-until-idle")
 		b.ReportMetric(float64(usage(b, dir))/(1<<20), "MiB-idle")

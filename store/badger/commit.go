@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -94,10 +95,15 @@ func (p *step) wait(ctx context.Context) error {
 func (s *Store) maxStep() int64 { return s.db.MaxBatchSize() - 4096 }
 
 // commit is the one goroutine that writes. It never lingers: what has come in
-// during one transaction makes the next.
+// during one transaction makes the next, and what those bring who are only
+// waiting for a processor, since a larger batch leaves more of it to them.
 func (s *Store) commit() {
 	var batch []*step
 	for first := range s.queue {
+		for n := -1; n < len(s.queue) && n < queueLength/2; {
+			n = len(s.queue)
+			runtime.Gosched()
+		}
 		batch = append(batch[:0], first)
 		size := first.size()
 		for more := true; more && size < s.maxStep(); {
@@ -202,7 +208,7 @@ func (s *Store) commitTxn(txn *badger.Txn, size int64) error {
 	}
 	if err == nil {
 		s.space.wrote(size)
-		s.idle.wrote()
+		s.compactor.wrote(size)
 		return nil
 	}
 	err = noSpace(fmt.Errorf("write to the task store failed, the step may or may not be kept: %w", err))

@@ -9,7 +9,7 @@
 //	keys.go     the keys, and how records become values
 //	bodies.go   large bodies; seal.go encrypts them, sweep.go removes them
 //	space.go    how full the disk may become
-//	idle.go     gives back disk space when there is nothing else to do
+//	compact.go  when the database is sorted anew, and gives back space
 //
 // Create and Save return after the write-ahead log is synced to the disk. A
 // sync costs the same for one step as for a thousand, so the steps that come

@@ -24,6 +24,14 @@ func smallDisk(t *testing.T) string {
 	return dir
 }
 
+// fillBeside is fill while the store does not compact: nothing could save it
+// from another program that takes the space it is just about to write to.
+func fillBeside(t *testing.T, s *Store, path string, left int64) {
+	s.compactor.flattening.Lock()
+	defer s.compactor.flattening.Unlock()
+	fill(t, path, left)
+}
+
 // fill takes the disk until so many bytes are left.
 func fill(t *testing.T, path string, left int64) {
 	f, err := os.Create(path)
@@ -92,11 +100,11 @@ func TestFullDisk(t *testing.T) {
 	require.NotEmpty(t, tasks)
 	t.Logf("%d tasks of 20 kB fit", len(tasks))
 
-	// Badger may tidy up now, and make room: someone else takes it.
+	// The store may tidy up now, and make room: someone else takes it.
 	s.space.mu.Lock()
 	keep := s.space.minFree + s.space.headroom
 	s.space.mu.Unlock()
-	fill(t, filepath.Join(disk, "other"), keep*3/4)
+	fillBeside(t, s, filepath.Join(disk, "other"), keep*3/4)
 	_, err := s.CreateBody(t.Context(), newTask().ID, task.RequestPart)
 	require.ErrorIs(t, err, task.ErrNoSpace)
 	for i, one := range tasks {
@@ -110,7 +118,7 @@ func TestFullDisk(t *testing.T) {
 
 	// Someone takes all that is left: now nothing can be written. It must
 	// not kill the process, either.
-	fill(t, filepath.Join(disk, "more"), 0)
+	fillBeside(t, s, filepath.Join(disk, "more"), 0)
 	require.ErrorIs(t, s.Create(t.Context(), newTask(), newRequest(10), nil), task.ErrNoSpace)
 	require.ErrorIs(t, s.Save(t.Context(), task.Step{Task: tasks[len(tasks)-1]}), task.ErrNoSpace)
 	for _, one := range tasks {

@@ -96,7 +96,9 @@ func (o Options) badgerOptions(dir string) badger.Options {
 		WithValueLogFileSize(1 << 20).
 		WithBlockCacheSize(16 << 20).
 		WithIndexCacheSize(16 << 20).
-		WithNumCompactors(2).
+		WithNumCompactors(0). // see compactor
+		WithNumLevelZeroTables(1).
+		WithNumLevelZeroTablesStall(tooManyTables).
 		WithDetectConflicts(false). // there is one writer
 		WithMetricsEnabled(false).
 		WithExternalMagic(formatVersion)

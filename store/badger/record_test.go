@@ -86,8 +86,7 @@ func TestIdle(t *testing.T) {
 		require.NoError(t, s.Remove(t.Context(), one.ID))
 	}
 	require.NoError(t, s.settleAll(t.Context()))
-	gone, _ := s.idle.due()
-	require.Equal(t, len(tasks)-1, gone)
+	require.Equal(t, len(tasks)-1, s.compactor.removals())
 	require.NoError(t, s.compact(t.Context()))
 	require.Less(t, diskUsage(filepath.Join(dir, dbDir)), int64(4<<20))
 	_, err := s.LoadRequest(t.Context(), kept.ID)

@@ -3,6 +3,7 @@ package badger
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -74,6 +75,21 @@ func (s *space) room() need {
 	return toCreate
 }
 
+// left is how many bytes there is room for, on the disk and by MaxBytes.
+func (s *space) left() int64 {
+	left := int64(math.MaxInt64)
+	if free, err := freeBytes(s.dir); err == nil {
+		left = free
+	}
+	if s.maxBytes > 0 {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.lookUp()
+		left = min(left, s.maxBytes-s.database-s.bodies)
+	}
+	return left
+}
+
 // check returns task.ErrNoSpace if what is needed can't be served.
 func (s *space) check(n need) error {
 	if n > s.room() {
@@ -91,17 +107,37 @@ func (s *space) lookUp() {
 	if s.maxBytes > 0 {
 		s.database = diskUsage(filepath.Join(s.dir, dbDir))
 	}
-	// Both memtables may be written out; and a compaction writes its outcome
-	// before it deletes what it was made from: all of level 0 and some tables
-	// of the next, but never more than there is.
-	var level0, all int64
-	for _, level := range s.db.Levels() {
-		all += level.Size
-		if level.Level == 0 {
-			level0 = level.Size
-		}
+	// Both memtables may be written out, too.
+	s.headroom = 2*s.memTable + compaction(s.db.Levels())
+}
+
+// compaction is how much room a compaction takes: it writes its outcome before
+// it deletes what that was made from, all of the upper levels and some tables
+// of the last, but never more than there is.
+func compaction(levels []badger.LevelInfo) int64 {
+	all := upper(levels) + levels[len(levels)-1].Size
+	return min(all, upper(levels)+32<<20)
+}
+
+// upper is the size of all levels but the last.
+func upper(levels []badger.LevelInfo) (n int64) {
+	for _, level := range levels[:len(levels)-1] {
+		n += level.Size
 	}
-	s.headroom = 2*s.memTable + min(all, level0+32<<20)
+	return n
+}
+
+// checkCompaction returns task.ErrNoSpace if there is no room for a
+// compaction, and a memtable that is written out meanwhile.
+func (s *space) checkCompaction() error {
+	if s.minFree < 0 {
+		return nil
+	}
+	free, err := freeBytes(s.dir)
+	if err == nil && free < compaction(s.db.Levels())+s.memTable {
+		return fmt.Errorf("%w to compact it", task.ErrNoSpace)
+	}
+	return nil
 }
 
 // wrote counts bytes that were written to the database.

@@ -115,7 +115,7 @@ func (s *Store) Remove(ctx context.Context, id task.ID) error {
 	// reading transaction begins when the writing one before has been synced.
 	p.later = 3
 	p.guard = func(txn *badger.Txn) error { return putRest(txn, p) }
-	s.idle.removed()
+	s.compactor.removed()
 	return s.enqueueNoWait(ctx, p, "task was not removed")
 }
 

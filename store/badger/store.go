@@ -30,15 +30,15 @@ type Store struct {
 	db    *badger.DB
 	chunk int // see setRecord
 
-	queue   chan *step
-	pending pending
-	giants  giants
-	expiry  expiryCursor
-	bodies  *bodies
-	sweeper *sweeper
-	space   *space
-	idle    *idle
-	dirSync dirSync
+	queue     chan *step
+	pending   pending
+	giants    giants
+	expiry    expiryCursor
+	bodies    *bodies
+	sweeper   *sweeper
+	space     *space
+	compactor *compactor
+	dirSync   dirSync
 
 	failure      atomic.Pointer[error] // see failed
 	beforeCommit func() error          // for tests: fails a commit
@@ -96,7 +96,7 @@ func newStore(dir string, db *badger.DB, options Options) (*Store, error) {
 	s.space = newSpace(dir, db, options)
 	s.bodies = newBodies(filepath.Join(dir, bodiesDir), bodyKey, s.space)
 	s.sweeper = newSweeper(s)
-	s.idle = newIdle(options.MemTableSize)
+	s.compactor = newCompactor(db, s.space, options.MemTableSize)
 	if s.dirSync.dir, err = os.Open(filepath.Join(dir, dbDir)); err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func (s *Store) start() {
 	s.running.Go(s.commit)
 	opened := time.Now()
 	s.running.Go(func() { s.bodies.scan(ctx, s, opened) })
-	s.running.Go(func() { s.idle.run(ctx, s) })
+	s.running.Go(func() { s.compactor.run(ctx, s) })
 }
 
 // openDB opens Badger, and says in better words why it does not.

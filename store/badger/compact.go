@@ -1,0 +1,218 @@
+package badger
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
+
+	"github.com/ringback/ringback/task"
+)
+
+// compactor decides when the database is compacted, instead of Badger's own
+// compactors. Those look for work twenty times a second each, which an idle
+// process should not, and begin as soon as five memtables were written out:
+// then most of what they sort and copy is of tasks that will be gone a little
+// later. So it is done in large batches under load, and else when it is quiet.
+type compactor struct {
+	db       *badger.DB
+	space    *space
+	memTable int64
+	after    time.Duration // of quiet
+	enough   int           // removed tasks that are worth it
+
+	flattening sync.Mutex    // Badger can't do two at a time
+	wake       chan struct{} // a memtable was filled, or the quiet is over
+
+	mu        sync.Mutex
+	lastWrite time.Time
+	written   int64 // bytes since wake
+	resting   bool  // no timer runs: the next write wakes
+	gone      int   // tasks removed since the last compaction
+}
+
+// Tables of level 0, each of which was a memtable.
+const (
+	fewTables  = 5  // not worth the while
+	manyTables = 24 // worth it, whatever else happens
+	// tooManyTables is when Badger makes writers wait for the compactor.
+	tooManyTables = 60
+	// manyBytes in level 0 are enough even if they are less than manyTables.
+	manyBytes = 384 << 20
+)
+
+func newCompactor(db *badger.DB, space *space, memTable int64) *compactor {
+	return &compactor{
+		db: db, space: space, memTable: memTable,
+		after: 5 * time.Second, enough: 1000,
+		wake:      make(chan struct{}, 1),
+		lastWrite: time.Now(),
+	}
+}
+
+// wrote says that so many bytes were written just now.
+func (c *compactor) wrote(n int64) {
+	c.mu.Lock()
+	c.lastWrite = time.Now()
+	c.written += n
+	wake := c.resting || c.written >= c.memTable
+	if wake {
+		c.resting, c.written = false, 0
+	}
+	c.mu.Unlock()
+	if wake {
+		select {
+		case c.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// removed says that a task was removed.
+func (c *compactor) removed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone++
+}
+
+// removals is how many tasks were removed since the last compaction.
+func (c *compactor) removals() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone
+}
+
+// quiet returns how long to wait until it is quiet: zero if it is.
+func (c *compactor) quiet() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return max(0, c.after-time.Since(c.lastWrite))
+}
+
+// rest says whether the compactor may wait for the next write, which then wakes it.
+func (c *compactor) rest() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resting = time.Since(c.lastWrite) >= c.after
+	return c.resting
+}
+
+// crowded says that it is time to compact even under load.
+func (c *compactor) crowded() bool {
+	levels := c.db.Levels()
+	level0 := levels[0]
+	switch {
+	case level0.NumTables >= manyTables, level0.NumTables >= fewTables && level0.Size >= manyBytes:
+		return true
+	case c.space.room() < toCreate: // what can be given back, is wanted
+		return upper(levels) > 0
+	case level0.NumTables < fewTables:
+		return false
+	default: // as long as there is room for it
+		return level0.Size > c.space.left()/4
+	}
+}
+
+// flatten sorts all that is on disk into one level. task.ErrNoSpace: there is
+// no room to do it.
+func (c *compactor) flatten() error {
+	c.flattening.Lock()
+	defer c.flattening.Unlock()
+	if err := c.space.checkCompaction(); err != nil {
+		return err
+	}
+	return c.db.Flatten(1)
+}
+
+// run compacts until ctx ends.
+func (c *compactor) run(ctx context.Context, s *Store) {
+	timer := time.NewTimer(c.after)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.wake:
+		case <-timer.C:
+		}
+		var err error
+		switch {
+		case c.crowded():
+			err = c.flatten()
+		case c.quiet() > 0:
+		case c.removals() >= c.enough, c.removals() > 0 && c.space.room() < toCreate:
+			err = s.compact(ctx)
+		case c.db.Levels()[0].NumTables >= fewTables:
+			err = c.flatten()
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("task store was not compacted; trying again", zap.Error(err))
+		} else if c.rest() {
+			timer.Stop()
+			continue
+		}
+		timer.Reset(max(c.quiet(), time.Second))
+	}
+}
+
+// compact gives back the disk space of what was removed: also of the latest
+// removals, which are in the memtable.
+func (s *Store) compact(ctx context.Context) error {
+	gone := s.compactor.removals()
+	if err := s.space.check(toSave); err != nil {
+		return err
+	}
+	if err := s.flush(ctx); err != nil {
+		return err
+	}
+	if err := s.compactor.flatten(); err != nil {
+		return err
+	}
+	s.compactor.mu.Lock()
+	defer s.compactor.mu.Unlock()
+	s.compactor.gone -= gone
+	return nil
+}
+
+// flush has the memtable written out. Badger does that when the memtable is
+// full, and only then: so it is filled.
+func (s *Store) flush(ctx context.Context) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	fill := make([]byte, s.chunk)
+	name := []byte{metaKey, 'f'}
+	for n := int64(0); n <= s.compactor.memTable; n += int64(len(fill)) {
+		if err := s.put(ctx, name, fill); err != nil {
+			return err
+		}
+	}
+	if err := s.put(ctx, name, nil); err != nil {
+		return err
+	}
+	for range 200 { // the log of a memtable is deleted when it was written out
+		logs, err := filepath.Glob(filepath.Join(s.dir, dbDir, "*.mem"))
+		if err != nil || len(logs) <= 1 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+func (s *Store) put(ctx context.Context, key, value []byte) error {
+	p := newStep(task.ID{}, toSave)
+	p.writes.set(key, value)
+	if err := s.enqueue(ctx, p); err != nil {
+		return err
+	}
+	return p.wait(ctx)
+}
