@@ -47,6 +47,36 @@ func TestCodecKeepsEverythingToTheMicrosecond(t *testing.T) {
 	require.Equal(t, request, again)
 }
 
+func TestAttachedRecordsAreReadAgain(t *testing.T) {
+	task, request, response := fullTask(), &Request{Method: "GET", Header: http.Header{"A": {"b"}}}, &Response{Status: 200}
+	b, err := Marshal(task)
+	require.NoError(t, err)
+	b, err = Attach(b, request)
+	require.NoError(t, err)
+	again, err := Unmarshal[Task](b)
+	require.NoError(t, err)
+	require.Equal(t, task.ID, again.ID)
+	require.Equal(t, task.TraceParent, again.TraceParent)
+	kept, err := Attached(b, RequestPart)
+	require.NoError(t, err)
+	gotRequest, err := Unmarshal[Request](kept)
+	require.NoError(t, err)
+	require.Equal(t, request, gotRequest)
+	none, err := Attached(b, ResponsePart)
+	require.NoError(t, err)
+	require.Nil(t, none)
+
+	b, err = Attach(AttachRecord(b, RequestPart, kept), response)
+	require.NoError(t, err)
+	kept, err = Attached(b, ResponsePart)
+	require.NoError(t, err)
+	gotResponse, err := Unmarshal[Response](kept)
+	require.NoError(t, err)
+	require.Equal(t, response.Status, gotResponse.Status)
+	_, err = Attached([]byte("\x01garbage"), RequestPart)
+	require.ErrorIs(t, err, ErrBadRecord)
+}
+
 // A record as version 1 writes it. It must be readable for ever: whoever
 // changes the record types makes this test stay as it is.
 func TestRecordsOfYesterdayCanBeRead(t *testing.T) {
@@ -84,11 +114,14 @@ func FuzzCodec(f *testing.F) {
 			_, err := Marshal(r)
 			require.NoError(t, err)
 		}
+		attached, attachedErr := Attached(b, RequestPart)
 		r, err := Unmarshal[Task](b)
 		if err != nil {
 			require.ErrorIs(t, err, ErrBadRecord)
 			return
 		}
+		require.NoError(t, attachedErr)
+		Unmarshal[Request](attached)
 		r.Next()
 		r.Lane()
 		r.View()

@@ -23,10 +23,11 @@ type step struct {
 	need   need   // how much free space it takes
 	writes writes // all of them, or none
 	// guard may refuse the step, or add as many writes, of short keys, as later
-	// says. It sees the steps before this one, those of its own transaction as
-	// well. May be nil.
-	guard func(*badger.Txn) error
-	later int
+	// says, and so many bytes of values as carried says. It sees the steps before
+	// this one, those of its own transaction as well. May be nil.
+	guard   func(*badger.Txn) error
+	later   int
+	carried int64
 	// sweep lists the bodies to remove once the step is durable.
 	sweep []bodyName
 	// failure is what to log when the step fails and nobody waits for it;
@@ -38,6 +39,9 @@ type step struct {
 	state atomic.Int32  // see stepWaiting
 	done  chan struct{} // closed when err is final and the bodies are removed
 	err   error
+
+	buffer *[]byte  // that the writes refer to; see recycle
+	room   [4]write // for writes; most have no more
 }
 
 // A step is given up by its caller or taken by the committing goroutine,
@@ -49,11 +53,13 @@ const (
 )
 
 func newStep(id task.ID, need need) *step {
-	return &step{id: id, need: need, done: make(chan struct{})}
+	p := &step{id: id, need: need, done: make(chan struct{})}
+	p.writes = p.room[:0]
+	return p
 }
 
 // size is an upper bound of what the step takes of a transaction.
-func (p *step) size() int64 { return p.writes.size() + int64(p.later)*128 }
+func (p *step) size() int64 { return p.writes.size() + int64(p.later)*128 + p.carried }
 
 // queueLength bounds the steps that wait: the memory they take, and how far
 // those that nobody waits for may fall behind.
@@ -89,6 +95,18 @@ func (p *step) wait(ctx context.Context) error {
 		<-p.done
 		return p.err
 	}
+}
+
+// do has the step committed.
+func (s *Store) do(ctx context.Context, p *step) error {
+	if err := s.enqueue(ctx, p); err != nil {
+		return err
+	}
+	err := p.wait(ctx)
+	if err == nil {
+		p.recycle()
+	}
+	return err
 }
 
 // maxStep is how much one transaction takes.

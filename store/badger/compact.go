@@ -211,8 +211,5 @@ func (s *Store) flush(ctx context.Context) error {
 func (s *Store) put(ctx context.Context, key, value []byte) error {
 	p := newStep(task.ID{}, toSave)
 	p.writes.set(key, value)
-	if err := s.enqueue(ctx, p); err != nil {
-		return err
-	}
-	return p.wait(ctx)
+	return s.do(ctx, p)
 }

@@ -14,9 +14,9 @@ import (
 
 // Keys are one letter, and then mostly a task's ID, which sorts by age.
 const (
-	taskKey     = 't' // ID: the task's record, rewritten by each step
-	requestKey  = 'q' // ID: the request's record
-	responseKey = 'r' // ID: the response's record
+	taskKey     = 't' // ID: the task's record, rewritten by each step, with what is attached to it
+	requestKey  = 'q' // ID: the request's record, unless it is attached
+	responseKey = 'r' // ID: the response's record, unless it is attached
 	chunkKey    = 'c' // ID, letter of a record, number: the rest of a giant record
 	dueKey      = 'd' // ID: what is due, while the next action is a call or a delivery
 	expiryKey   = 'x' // time, ID: when a task is to be removed; may be outdated
@@ -133,17 +133,25 @@ func getRecord[R task.Record](txn *badger.Txn, letter byte, id task.ID) (*R, err
 
 func readRecord[R task.Record](txn *badger.Txn, item *badger.Item, letter byte, id task.ID) (record *R, err error) {
 	err = item.Value(func(v []byte) error {
-		if len(v) > 0 && v[0] == 0 { // nearly always
-			record, err = task.Unmarshal[R](v[1:])
-			return err
-		}
-		whole, err := joinChunks(txn, v, letter, id)
-		if err != nil {
-			return err
-		}
-		record, err = task.Unmarshal[R](whole)
+		record, err = readValue[R](txn, v, letter, id)
 		return err
 	})
+	return record, err
+}
+
+func readValue[R task.Record](txn *badger.Txn, v []byte, letter byte, id task.ID) (*R, error) {
+	if len(v) > 0 && v[0] == 0 { // nearly always
+		return unmarshal[R](v[1:], letter, id)
+	}
+	whole, err := joinChunks(txn, v, letter, id)
+	if err != nil {
+		return nil, fmt.Errorf("%s of task %s: %w", nameOf(letter), id, err)
+	}
+	return unmarshal[R](whole, letter, id)
+}
+
+func unmarshal[R task.Record](b []byte, letter byte, id task.ID) (*R, error) {
+	record, err := task.Unmarshal[R](b)
 	if err != nil {
 		return nil, fmt.Errorf("%s of task %s: %w", nameOf(letter), id, err)
 	}

@@ -13,20 +13,26 @@ import (
 
 // Load implements [task.Store].
 func (s *Store) Load(ctx context.Context, id task.ID) (*task.Task, error) {
-	return load[task.Task](ctx, s, taskKey, id)
+	return load(ctx, s, id, func(txn *badger.Txn) (*task.Task, error) {
+		return getRecord[task.Task](txn, taskKey, id)
+	})
 }
 
 // LoadRequest implements [task.Store].
 func (s *Store) LoadRequest(ctx context.Context, id task.ID) (*task.Request, error) {
-	return load[task.Request](ctx, s, requestKey, id)
+	return load(ctx, s, id, func(txn *badger.Txn) (*task.Request, error) {
+		return getPart[task.Request](txn, task.RequestPart, requestKey, id)
+	})
 }
 
 // LoadResponse implements [task.Store].
 func (s *Store) LoadResponse(ctx context.Context, id task.ID) (*task.Response, error) {
-	return load[task.Response](ctx, s, responseKey, id)
+	return load(ctx, s, id, func(txn *badger.Txn) (*task.Response, error) {
+		return getPart[task.Response](txn, task.ResponsePart, responseKey, id)
+	})
 }
 
-func load[R task.Record](ctx context.Context, s *Store, letter byte, id task.ID) (record *R, err error) {
+func load[R task.Record](ctx context.Context, s *Store, id task.ID, get func(*badger.Txn) (*R, error)) (record *R, err error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
@@ -35,7 +41,7 @@ func load[R task.Record](ctx context.Context, s *Store, letter byte, id task.ID)
 		return nil, err
 	}
 	err = s.db.View(func(txn *badger.Txn) error {
-		record, err = getRecord[R](txn, letter, id)
+		record, err = get(txn)
 		return err
 	})
 	return record, err

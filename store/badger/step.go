@@ -17,10 +17,7 @@ func (s *Store) Create(ctx context.Context, t *task.Task, request *task.Request,
 	}
 	defer s.leave()
 	p := newStep(t.ID, toCreate)
-	if err := putRecord(s, p, taskKey, t); err != nil {
-		return err
-	}
-	if err := putRecord(s, p, requestKey, request); err != nil {
+	if err := putTask(s, p, t, requestKey, request, bodyOf); err != nil {
 		return err
 	}
 	putNext(p, t, true)
@@ -30,10 +27,7 @@ func (s *Store) Create(ctx context.Context, t *task.Task, request *task.Request,
 		p.writes.set(name, append(append([]byte{}, t.ID[:]...), idempotency.Fingerprint[:]...))
 		p.writes.set(key(ownKey, t.ID), idempotency.Name[:])
 	}
-	if err := s.enqueue(ctx, p); err != nil {
-		return err
-	}
-	return p.wait(ctx)
+	return s.do(ctx, p)
 }
 
 // checkName refuses a name that is taken.
@@ -64,34 +58,19 @@ func (s *Store) Save(ctx context.Context, change task.Step) error {
 	defer s.leave()
 	t := change.Task
 	p := newStep(t.ID, toSave)
-	if err := putRecord(s, p, taskKey, t); err != nil {
+	if err := putTask(s, p, t, responseKey, change.Response, answerOf); err != nil {
 		return err
 	}
-	if change.Response != nil {
-		if err := putRecord(s, p, responseKey, change.Response); err != nil {
-			return err
-		}
-	}
 	if change.DropRequest {
-		p.writes.delete(key(requestKey, t.ID))
 		s.giants.drop(p, requestKey)
 		p.sweep = s.bodies.kept(t.ID, task.RequestPart)
 	}
 	putNext(p, t, false)
-	// A task that was removed must not come back as half of one.
-	name := key(taskKey, t.ID) // t is the caller's again before the guard runs
-	p.guard = func(txn *badger.Txn) error {
-		_, err := txn.Get(name)
-		if errors.Is(err, badger.ErrKeyNotFound) {
-			return task.ErrNotFound
-		}
-		return err
-	}
+	p.later, p.carried = 2, maxAttachedRequest+maxAttachedResponse+32
+	dropRequest, newResponse := change.DropRequest, change.Response != nil // the rest is the caller's again
+	p.guard = func(txn *badger.Txn) error { return carry(txn, p, dropRequest, newResponse) }
 	if !change.NoWait {
-		if err := s.enqueue(ctx, p); err != nil {
-			return err
-		}
-		return p.wait(ctx)
+		return s.do(ctx, p)
 	}
 	return s.enqueueNoWait(ctx, p, "step of a task was not stored")
 }
@@ -105,31 +84,52 @@ func (s *Store) Remove(ctx context.Context, id task.ID) error {
 	p := newStep(id, toRemove)
 	p.gone = true
 	p.sweep = s.bodies.kept(id, task.RequestPart, task.ResponsePart)
+	p.writes.delete(key(taskKey, id))
 	for _, letter := range []byte{taskKey, requestKey, responseKey} {
-		p.writes.delete(key(letter, id))
 		s.giants.drop(p, letter)
 	}
-	p.writes.delete(key(dueKey, id))
 	// Only the record knows the other keys. It is read where the steps before
 	// this one are done, and where reading does not wait for them: in Badger a
 	// reading transaction begins when the writing one before has been synced.
-	p.later = 3
+	p.later = 6
 	p.guard = func(txn *badger.Txn) error { return putRest(txn, p) }
 	s.compactor.removed()
 	return s.enqueueNoWait(ctx, p, "task was not removed")
 }
 
-// putRest deletes the keys of a task whose names depend on what it is.
+// putRest deletes the keys of a task that depend on what it is.
 func putRest(txn *badger.Txn, p *step) error {
-	t, err := getRecord[task.Task](txn, taskKey, p.id)
+	item, err := txn.Get(key(taskKey, p.id))
 	switch {
-	case errors.Is(err, task.ErrNotFound), errors.Is(err, task.ErrBadRecord):
-	case err != nil:
+	case err == nil:
+		err = item.Value(func(v []byte) error {
+			request, response := attachments(v)
+			if request == nil {
+				p.writes.delete(key(requestKey, p.id))
+			}
+			if response == nil {
+				p.writes.delete(key(responseKey, p.id))
+			}
+			t, err := readValue[task.Task](txn, v, taskKey, p.id)
+			if err == nil && !t.ExpiresAt.IsZero() {
+				p.writes.delete(keyOfExpiry(t.ExpiresAt, p.id))
+			}
+			if err != nil || t.Due().Action != task.ActionRemove {
+				p.writes.delete(key(dueKey, p.id))
+			}
+			if errors.Is(err, task.ErrBadRecord) {
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	case errors.Is(err, badger.ErrKeyNotFound):
+	default:
 		return err
-	case !t.ExpiresAt.IsZero():
-		p.writes.delete(keyOfExpiry(t.ExpiresAt, p.id))
 	}
-	item, err := txn.Get(key(ownKey, p.id))
+	item, err = txn.Get(key(ownKey, p.id))
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return nil
 	}
@@ -157,11 +157,8 @@ func (s *Store) enqueueNoWait(ctx context.Context, p *step, failure string) erro
 	return err
 }
 
-func putRecord[R task.Record](s *Store, p *step, letter byte, record *R) error {
-	b, err := task.Append([]byte{0}, record)
-	if err != nil {
-		return err
-	}
+// putBytes writes a record, which begins with a byte to spare.
+func putBytes(s *Store, p *step, letter byte, b []byte) error {
 	if int64(len(b)) > s.maxStep() {
 		return fmt.Errorf("%s of task %s has %d bytes, and a record of this task store at most %d: send smaller headers, or raise the memtable size",
 			nameOf(letter), p.id, len(b), s.maxStep())

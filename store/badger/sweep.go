@@ -136,17 +136,21 @@ func (b *bodies) scanOne(s *Store, dir, base string, opened time.Time) error {
 
 // isOrphan says that there is no record for the body: of the request, which
 // comes after its body; or of the task, as its response may come any time.
-func (s *Store) isOrphan(name bodyName) (bool, error) {
-	letter := byte(taskKey)
-	if name.part == task.RequestPart {
-		letter = requestKey
-	}
-	err := s.db.View(func(txn *badger.Txn) error {
-		_, err := txn.Get(key(letter, name.id))
+func (s *Store) isOrphan(name bodyName) (orphan bool, err error) {
+	err = s.db.View(func(txn *badger.Txn) error {
+		if name.part == task.RequestPart {
+			_, err = getPart[task.Request](txn, task.RequestPart, requestKey, name.id)
+		} else {
+			_, err = txn.Get(key(taskKey, name.id))
+		}
 		return err
 	})
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	switch {
+	case errors.Is(err, task.ErrNotFound), errors.Is(err, badger.ErrKeyNotFound):
 		return true, nil
+	case errors.Is(err, task.ErrBadRecord):
+		return false, nil // there is one
+	default:
+		return false, err
 	}
-	return false, err
 }

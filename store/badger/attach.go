@@ -1,0 +1,151 @@
+package badger
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/ringback/ringback/task"
+)
+
+// The sizes up to which a request or response is kept in its task's record:
+// one key less, for which it is written again with each step that leaves it as
+// it is. That is seldom for a request, and each time for a response. Those with
+// a body in a file have a key of their own.
+const (
+	maxAttachedRequest  = 2 << 10
+	maxAttachedResponse = 256
+)
+
+// buffers are for records on their way to Badger, which copies them.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// putTask writes the task's record, and with it that of its request or
+// response, if it is not nil: in the same value, if it is small, or with a
+// key of its own.
+func putTask[R task.Request | task.Response](s *Store, p *step, t *task.Task, letter byte, record *R, body func(*R) task.Body) error {
+	limit := maxAttachedResponse
+	if letter == requestKey {
+		limit = maxAttachedRequest
+	}
+	p.buffer = buffers.Get().(*[]byte)
+	b, err := task.Append(append((*p.buffer)[:0], 0), t)
+	if err != nil {
+		return err
+	}
+	alone := len(b)
+	attached := record != nil && !body(record).Stored && len(body(record).Inline) <= limit
+	if attached {
+		if b, err = task.Attach(b, record); err != nil {
+			return err
+		}
+		attached = len(b) <= min(alone+limit, s.chunk)
+	}
+	*p.buffer = b
+	if !attached {
+		b = b[:alone]
+	}
+	if err := putBytes(s, p, taskKey, b); err != nil || record == nil || attached {
+		return err
+	}
+	b, err = task.Append([]byte{0}, record)
+	if err != nil {
+		return err
+	}
+	return putBytes(s, p, letter, b)
+}
+
+// bodyOf and answerOf are arguments to putTask.
+func bodyOf(r *task.Request) task.Body    { return r.Body }
+func answerOf(r *task.Response) task.Body { return r.Body }
+
+// recycle gives the step's buffer to another one, when Badger is done with it.
+func (p *step) recycle() {
+	const large = 64 << 10
+	if p.buffer != nil && cap(*p.buffer) <= large {
+		buffers.Put(p.buffer)
+	}
+	p.buffer = nil
+}
+
+// carry completes a step that replaces the record of a task: what is attached
+// to the present record goes over to the new one, unless the step drops or
+// replaces it. task.ErrNotFound: the task was removed, and must not come back
+// as half of one.
+func carry(txn *badger.Txn, p *step, dropRequest, newResponse bool) error {
+	item, err := txn.Get(p.writes[0].key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return task.ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	return item.Value(func(v []byte) error {
+		request, response := attachments(v)
+		switch {
+		case request != nil && !dropRequest:
+			p.attach(task.RequestPart, requestKey, request)
+		case request == nil && dropRequest:
+			p.writes.delete(key(requestKey, p.id))
+		}
+		if response != nil && !newResponse {
+			p.attach(task.ResponsePart, responseKey, response)
+		}
+		return nil
+	})
+}
+
+func (p *step) attach(part task.Part, letter byte, record []byte) {
+	if value := &p.writes[0].value; (*value)[0] == 0 {
+		*value = task.AttachRecord(*value, part, record)
+		return
+	}
+	// The task has become a giant, which carries nothing.
+	p.writes.set(key(letter, p.id), append([]byte{0}, record...))
+}
+
+// attachments are what is attached to the value of a task; none if it can't
+// be read.
+func attachments(v []byte) (request, response []byte) {
+	if len(v) == 0 || v[0] != 0 {
+		return nil, nil
+	}
+	request, err := task.Attached(v[1:], task.RequestPart)
+	if err != nil {
+		return nil, nil
+	}
+	response, err = task.Attached(v[1:], task.ResponsePart)
+	if err != nil {
+		return nil, nil
+	}
+	return request, response
+}
+
+// getPart reads the record of a task's request or response, wherever it is;
+// task.ErrNotFound.
+func getPart[R task.Request | task.Response](txn *badger.Txn, part task.Part, letter byte, id task.ID) (record *R, err error) {
+	item, err := txn.Get(key(taskKey, id))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, task.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = item.Value(func(v []byte) error {
+		request, response := attachments(v)
+		attached := response
+		if part == task.RequestPart {
+			attached = request
+		}
+		if attached == nil {
+			return nil
+		}
+		record, err = unmarshal[R](attached, letter, id)
+		return err
+	})
+	if record != nil || err != nil {
+		return record, err
+	}
+	return getRecord[R](txn, letter, id)
+}

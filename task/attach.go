@@ -1,0 +1,63 @@
+package task
+
+import (
+	"slices"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// A store may keep a small request or response in the record of its task, as
+// a field that Unmarshal[Task] passes over: that spares it a key.
+const (
+	attachedRequest  protowire.Number = 126
+	attachedResponse protowire.Number = 127
+)
+
+func attachment(part Part) protowire.Number {
+	if part == RequestPart {
+		return attachedRequest
+	}
+	return attachedResponse
+}
+
+// Attach appends a request or response to what Append made of its task.
+func Attach[R Request | Response](b []byte, record *R) ([]byte, error) {
+	part := ResponsePart
+	if _, ok := any(record).(*Request); ok {
+		part = RequestPart
+	}
+	b = protowire.AppendTag(b, attachment(part), protowire.BytesType)
+	start := len(b)
+	b, err := Append(b, record)
+	if err != nil {
+		return nil, err
+	}
+	size := len(b) - start
+	b = slices.Insert(b, start, protowire.AppendVarint(nil, uint64(size))...)
+	return b, nil
+}
+
+// Attached returns what was attached to a task's record, or nil. It is a
+// record to Unmarshal, and shares memory with b. ErrBadRecord.
+func Attached(b []byte, part Part) (record []byte, err error) {
+	if len(b) == 0 || b[0] != recordVersion {
+		return nil, ErrBadRecord
+	}
+	field := int(attachment(part))
+	err = decode(b[1:], func(number int, v value) error {
+		if number == field {
+			record = v.b
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, ErrBadRecord
+	}
+	return record, nil
+}
+
+// AttachRecord is Attach for what Attached returned.
+func AttachRecord(b []byte, part Part, record []byte) []byte {
+	b = protowire.AppendTag(b, attachment(part), protowire.BytesType)
+	return protowire.AppendBytes(b, record)
+}
