@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -79,6 +78,3 @@ func (b *rewound) Read(p []byte) (int, error) {
 
 // Close closes the body.
 func (b *rewound) Close() error { return b.rest.Close() }
-
-// bytesBody is a complete body in memory.
-func bytesBody(b []byte) io.Reader { return bytes.NewReader(b) }

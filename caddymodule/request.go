@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"context"
-	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -120,9 +119,14 @@ func (h *Handler) rebuild(ctx context.Context, call *task.Call, w http.ResponseW
 		// {http.request.local} panics without one.
 		ctx = context.WithValue(ctx, http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}))
 	}
+	u := parseURL(kept.URL)
+	original := *u
+	if kept.OriginalURL != "" {
+		original = *parseURL(kept.OriginalURL)
+	}
 	r := (&http.Request{
 		Method:        or(kept.OriginalMethod, kept.Method),
-		URL:           parseURL(or(kept.OriginalURL, kept.URL)),
+		URL:           &original,
 		RequestURI:    or(kept.OriginalRequestURI, kept.RequestURI),
 		Proto:         kept.Proto,
 		Header:        backendHeader(call),
@@ -149,7 +153,7 @@ func (h *Handler) rebuild(ctx context.Context, call *task.Call, w http.ResponseW
 	r = caddyhttp.PrepareRequest(r, repl, w, h.server)
 
 	// From here on, what handlers before this one had changed.
-	r.Method, r.URL, r.RequestURI = kept.Method, parseURL(kept.URL), kept.RequestURI
+	r.Method, r.URL, r.RequestURI = kept.Method, u, kept.RequestURI
 	for name, value := range kept.Vars {
 		if name != groupsVar {
 			caddyhttp.SetVar(r.Context(), name, value)
@@ -173,7 +177,16 @@ func (h *Handler) rebuild(ctx context.Context, call *task.Call, w http.ResponseW
 func backendHeader(call *task.Call) http.Header {
 	header := make(http.Header, len(call.Request.Header)+3)
 	// Handlers may change the slices, and another attempt needs them as they are.
-	maps.Copy(header, call.Request.Header.Clone())
+	n := 0
+	for _, values := range call.Request.Header {
+		n += len(values)
+	}
+	all := make([]string, 0, n)
+	for name, values := range call.Request.Header {
+		begin := len(all)
+		all = append(all, values...)
+		header[name] = all[begin:len(all):len(all)]
+	}
 	id := call.TaskID.String()
 	header[task.HeaderTaskID] = []string{id}
 	header[task.HeaderAttempt] = []string{strconv.Itoa(call.Attempt)}

@@ -197,7 +197,7 @@ func (h *Handler) prepare(r *http.Request, in intake, a *task.Acceptance) *task.
 		body = in.found.Cut(body)
 	}
 	if in.whole {
-		a.Body, a.ContentLength = bytesBody(body), int64(len(body))
+		a.Body, a.Whole = nil, body
 	}
 	return h.keep(r, header, query)
 }

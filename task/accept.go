@@ -1,6 +1,7 @@
 package task
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -20,6 +21,9 @@ type Acceptance struct {
 	Route   *Route
 	Request *Request  // all but its Body and Trailer
 	Body    io.Reader // nil: no body
+	// Whole is the whole body if it is in memory already, to be kept as it is;
+	// Body is not read then.
+	Whole []byte
 	// ContentLength is the body's size in bytes, -1 if unknown.
 	ContentLength int64
 	// Trailer returns the request's trailer once Body was read; may be nil.
@@ -117,8 +121,13 @@ func (e *Engine) accept(ctx context.Context, a Acceptance) (*Task, error) {
 	if w == nil {
 		return nil, refusal(ctx.Err())
 	}
-	defer e.release(t.ID, w)
-	if err := e.store.Create(ctx, t, a.Request, key); err != nil {
+	accepted := *t
+	err = e.store.Create(ctx, t, a.Request, key)
+	if err == nil {
+		e.hand(t, a.Request, nil)
+	}
+	e.release(t.ID, w)
+	if err != nil {
 		e.unhold(t.ID)
 		e.dropBody(ctx, t.ID, body)
 		var duplicate *DuplicateError
@@ -131,22 +140,31 @@ func (e *Engine) accept(ctx context.Context, a Acceptance) (*Task, error) {
 		}
 		return nil, refusal(err)
 	}
-	accepted := *t
-	e.observer.TaskAccepted(t.Route)
-	e.hand(t, a.Request, nil)
-	e.calls.push(LaneOf(t.Route), t.ID, t.NextCallAt)
-	if !t.Deadline.IsZero() {
-		e.deadlines.push(0, t.ID, t.Deadline)
+	e.observer.TaskAccepted(accepted.Route)
+	e.calls.push(LaneOf(accepted.Route), accepted.ID, accepted.NextCallAt)
+	if !accepted.Deadline.IsZero() {
+		e.deadlines.push(0, accepted.ID, accepted.Deadline)
 	}
 	return &accepted, nil
 }
 
 // takeBody reads the body, inline or into the store, and into digest if not nil.
 func (e *Engine) takeBody(ctx context.Context, id ID, a Acceptance, digest hash.Hash) (Body, error) {
+	limit := a.Route.maxBody()
+	switch n := int64(len(a.Whole)); {
+	case n > limit:
+		return Body{}, bodyTooLarge(limit)
+	case n > InlineLimit:
+		a.Body, a.ContentLength = bytes.NewReader(a.Whole), n
+	case n > 0:
+		if digest != nil {
+			digest.Write(a.Whole)
+		}
+		return Body{Size: n, Inline: a.Whole}, nil
+	}
 	if a.Body == nil || a.ContentLength == 0 {
 		return Body{}, nil
 	}
-	limit := a.Route.maxBody()
 	if a.ContentLength > limit {
 		return Body{}, bodyTooLarge(limit)
 	}

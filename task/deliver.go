@@ -17,12 +17,12 @@ import (
 
 // deliver makes one attempt to POST the outcome of a task that is due.
 func (e *Engine) deliver(id ID, free func()) {
-	e.work(id, "delivering a callback", func(w *work, h handoff) (func(), error) {
-		return e.deliverClaimed(w, h, id, free)
+	e.work(id, "delivering a callback", func(_ *work, h handoff) (func(), error) {
+		return e.deliverClaimed(h, id, free)
 	})
 }
 
-func (e *Engine) deliverClaimed(w *work, h handoff, id ID, free func()) (then func(), err error) {
+func (e *Engine) deliverClaimed(h handoff, id ID, free func()) (then func(), err error) {
 	h, err = e.read(h, id, ActionDeliver)
 	if h.task == nil {
 		return nil, err
@@ -39,7 +39,6 @@ func (e *Engine) deliverClaimed(w *work, h handoff, id ID, free func()) (then fu
 	if r == nil {
 		return e.park(t), nil
 	}
-	e.show(w, t, nil)
 	var result attempt
 	if err != nil {
 		result = attempt{err: fmt.Errorf("the stored response can't be read: %w", err), short: "the stored response can't be read"}
@@ -49,7 +48,7 @@ func (e *Engine) deliverClaimed(w *work, h handoff, id ID, free func()) (then fu
 	if errors.Is(context.Cause(e.context), errDraining) && result.err != nil {
 		return nil, nil // not the receiver's fault: the attempt does not count
 	}
-	return e.record(w, t, r, result, free)
+	return e.record(t, r, result, free)
 }
 
 // park lets a delivery wait for its route to be configured again: without
@@ -139,7 +138,7 @@ func (a *attempt) judge(answer *http.Response) {
 }
 
 // record stores what an attempt came to, and when the next one is due.
-func (e *Engine) record(w *work, t *Task, r *Route, a attempt, free func()) (then func(), err error) {
+func (e *Engine) record(t *Task, r *Route, a attempt, free func()) (then func(), err error) {
 	lane := t.Lane()
 	e.deliveries.report(lane, !a.down)
 	c := &t.Callback
@@ -174,7 +173,6 @@ func (e *Engine) record(w *work, t *Task, r *Route, a attempt, free func()) (the
 	if err != nil {
 		return nil, err
 	}
-	e.show(w, t, nil)
 	if c.Status == CallbackRetrying {
 		return func() { e.deliveries.push(lane, t.ID, c.NextAt) }, nil
 	}

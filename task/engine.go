@@ -68,11 +68,12 @@ type Engine struct {
 	told     map[string]bool // routes whose absence was logged
 }
 
-// work is a task that is being worked on: nobody else may save it.
+// work is a task that is being worked on: nobody else may save it. Its fields
+// are guarded by Engine.mu.
 type work struct {
 	cancel context.CancelCauseFunc // ends a backend call; nil if there is none
-	task   Task                    // as it is shown meanwhile; guarded by Engine.mu
-	done   chan struct{}
+	task   *Task                   // as it is shown meanwhile; nil: as it is stored
+	done   chan struct{}           // made by who waits for the end of the work
 }
 
 // Why a call's context ended.
@@ -182,27 +183,32 @@ func (e *Engine) claim(ctx context.Context, id ID) (*work, handoff) {
 		e.mu.Lock()
 		busy := e.active[id]
 		if busy == nil {
-			w := &work{done: make(chan struct{})}
+			w := new(work)
 			e.active[id] = w
 			h := e.handoffs[id]
 			delete(e.handoffs, id)
 			e.mu.Unlock()
 			return w, h
 		}
+		if busy.done == nil {
+			busy.done = make(chan struct{})
+		}
+		done := busy.done
 		e.mu.Unlock()
 		select {
-		case <-busy.done:
+		case <-done:
 		case <-ctx.Done():
 			return nil, handoff{}
 		}
 	}
 }
 
-// show is the task as others see it while it is worked on.
+// show is the task as others see it while its backend is called. Nobody
+// changes it any more.
 func (e *Engine) show(w *work, t *Task, cancel context.CancelCauseFunc) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	w.task, w.cancel = *t, cancel
+	w.task, w.cancel = t, cancel
 	e.notify(t.ID)
 }
 
@@ -211,7 +217,9 @@ func (e *Engine) release(id ID, w *work) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.active, id)
-	close(w.done)
+	if w.done != nil {
+		close(w.done)
+	}
 	e.notify(id)
 }
 

@@ -69,14 +69,14 @@ func (e *Engine) forwardClaimed(w *work, h handoff, id ID, free func()) (then fu
 	switch {
 	case err != nil:
 		e.log.Error("reading the request of a task", zap.Stringer("task", id), zap.Error(err))
-		return e.finish(w, t, r, free, Failed, nil, &Failure{CodeRequestLost, http.StatusInternalServerError, "the stored request can't be read"})
+		return e.finish(t, r, free, Failed, nil, &Failure{CodeRequestLost, http.StatusInternalServerError, "the stored request can't be read"})
 	case !t.Deadline.IsZero() && !time.Now().Before(t.Deadline):
-		return e.finish(w, t, r, free, Expired, nil, deadlineExceeded)
+		return e.finish(t, r, free, Expired, nil, deadlineExceeded)
 	case t.Status == Running: // the process ended during the call
 		t.Interrupted++
 		if r.FailInterrupted || t.Interrupted >= maxInterrupted {
 			e.observer.CallFinished(t.Route, "interrupted", 0)
-			return e.finish(w, t, r, free, Failed, nil, interrupted)
+			return e.finish(t, r, free, Failed, nil, interrupted)
 		}
 	}
 	return e.call(w, h, r, free)
@@ -99,17 +99,18 @@ func (e *Engine) call(w *work, h handoff, r *Route, free func()) (then func(), e
 
 	ctx, cancel := context.WithCancelCause(e.context)
 	defer cancel(nil)
-	ctx, stop := context.WithTimeoutCause(ctx, r.timeout(), errTimeout)
-	defer stop()
-	if !t.Deadline.IsZero() {
-		ctx, stop = context.WithDeadlineCause(ctx, t.Deadline, errDeadline)
-		defer stop()
+	// A timer costs less than a context with a deadline of its own.
+	limit, cause := r.timeout(), errTimeout
+	if !t.Deadline.IsZero() && time.Until(t.Deadline) < limit {
+		limit, cause = time.Until(t.Deadline), errDeadline
 	}
-	e.show(w, t, cancel)
+	defer time.AfterFunc(limit, func() { cancel(cause) }).Stop()
+	shown := *t
+	e.show(w, &shown, cancel)
 
 	// A task from before a restart may be the reason for it, and one that must
 	// not run twice must not be forgotten: their start is recorded first.
-	started := newStartMark(e, t)
+	started := &startMark{engine: e, task: &shown}
 	if r.FailInterrupted || t.ID.Time().Before(e.born) {
 		err = started.now()
 	} else {
@@ -128,7 +129,7 @@ func (e *Engine) call(w *work, h handoff, r *Route, free func()) (then func(), e
 		answer.discard()
 		if r.FailInterrupted { // an orderly end cuts a call short just as a crash does
 			e.observer.CallFinished(t.Route, "interrupted", took)
-			return e.finish(w, t, r, free, Failed, nil, interrupted)
+			return e.finish(t, r, free, Failed, nil, interrupted)
 		}
 		before.Interrupted = t.Interrupted
 		if marked {
@@ -169,7 +170,7 @@ func (e *Engine) call(w *work, h handoff, r *Route, free func()) (then func(), e
 		log.Write(zap.Stringer("task", t.ID), zap.String("name", t.Route), zap.Int("status", response.Status),
 			zap.Duration("took", took), zap.Int64("bytes", response.Body.Size))
 	}
-	return e.finish(w, t, r, free, verdict.status(), response, verdict.failure)
+	return e.finish(t, r, free, verdict.status(), response, verdict.failure)
 }
 
 // attempt calls the backend, and makes an error of its panic.
@@ -200,7 +201,7 @@ func (e *Engine) attempt(ctx context.Context, t *Task, request *Request, r *Rout
 }
 
 // finish records the outcome of a task, and what is to be done next.
-func (e *Engine) finish(w *work, t *Task, r *Route, free func(), status Status, response *Response, failure *Failure) (then func(), err error) {
+func (e *Engine) finish(t *Task, r *Route, free func(), status Status, response *Response, failure *Failure) (then func(), err error) {
 	now := time.Now().Truncate(time.Microsecond)
 	t.Status = status
 	t.FinishedAt = now
@@ -221,7 +222,6 @@ func (e *Engine) finish(w *work, t *Task, r *Route, free func(), status Status, 
 	if err := e.saveOutcome(Step{Task: t, Response: response, DropRequest: true}, free); err != nil {
 		return nil, err
 	}
-	e.show(w, t, nil)
 	if t.Callback.Status == CallbackNone {
 		e.pending.Add(-1)
 		return nil, nil
@@ -251,14 +251,14 @@ func (e *Engine) expire(id ID, free func()) {
 		if r == nil {
 			r = &Route{Name: h.task.Route}
 		}
-		return e.finish(w, h.task, r, free, Expired, nil, deadlineExceeded)
+		return e.finish(h.task, r, free, Expired, nil, deadlineExceeded)
 	})
 }
 
 // startMark records that a call has begun: now, or when it turns out slow.
 type startMark struct {
 	engine *Engine
-	task   Task // a copy: the call goes on with the task
+	task   *Task // as it was at the start, unchanged
 	timer  *time.Timer
 
 	mu     sync.Mutex
@@ -266,11 +266,9 @@ type startMark struct {
 	ended  bool
 }
 
-func newStartMark(e *Engine, t *Task) *startMark { return &startMark{engine: e, task: *t} }
-
 func (m *startMark) now() error {
 	m.marked = true
-	return m.engine.save(Step{Task: &m.task})
+	return m.engine.save(Step{Task: m.task})
 }
 
 func (m *startMark) soon() {
@@ -282,7 +280,7 @@ func (m *startMark) soon() {
 		}
 		m.marked = true
 		// Should it fail, the call goes on all the same: its outcome counts.
-		if err := m.engine.store.Save(m.engine.context, Step{Task: &m.task, NoWait: true}); err != nil {
+		if err := m.engine.store.Save(m.engine.context, Step{Task: m.task, NoWait: true}); err != nil {
 			m.engine.log.Warn("recording the start of a call", zap.Stringer("task", m.task.ID), zap.Error(err))
 		}
 	})

@@ -12,8 +12,8 @@ import (
 // Task returns a task as it is at this moment; ErrNotFound.
 func (e *Engine) Task(ctx context.Context, id ID) (*Task, error) {
 	e.mu.Lock()
-	if w := e.active[id]; w != nil && !w.task.ID.IsZero() {
-		t := w.task
+	if w := e.active[id]; w != nil && w.task != nil {
+		t := *w.task
 		e.mu.Unlock()
 		return &t, nil
 	}
@@ -130,7 +130,7 @@ func (e *Engine) Cancel(ctx context.Context, id ID) (*Task, error) {
 	if w == nil {
 		return nil, ctx.Err()
 	}
-	t, then, err := e.cancelClaimed(ctx, w, id)
+	t, then, err := e.cancelClaimed(ctx, id)
 	e.release(id, w)
 	if then != nil {
 		then()
@@ -140,7 +140,7 @@ func (e *Engine) Cancel(ctx context.Context, id ID) (*Task, error) {
 
 var canceledByClient = &Failure{CodeCanceled, http.StatusConflict, "the client canceled the task"}
 
-func (e *Engine) cancelClaimed(ctx context.Context, w *work, id ID) (*Task, func(), error) {
+func (e *Engine) cancelClaimed(ctx context.Context, id ID) (*Task, func(), error) {
 	t, err := e.store.Load(ctx, id)
 	if err != nil {
 		return nil, nil, err
@@ -155,7 +155,7 @@ func (e *Engine) cancelClaimed(ctx context.Context, w *work, id ID) (*Task, func
 	if r == nil {
 		r = &Route{Name: t.Route} // it can be canceled all the same
 	}
-	then, err := e.finish(w, t, r, func() {}, Canceled, nil, canceledByClient)
+	then, err := e.finish(t, r, func() {}, Canceled, nil, canceledByClient)
 	if err != nil {
 		return nil, func() { e.next(id) }, err
 	}
