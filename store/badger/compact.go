@@ -3,6 +3,7 @@ package badger
 import (
 	"context"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -16,7 +17,10 @@ import (
 // compactors. Those look for work twenty times a second each, which an idle
 // process should not, and begin as soon as five memtables were written out:
 // then most of what they sort and copy is of tasks that will be gone a little
-// later. So it is done in large batches under load, and else when it is quiet.
+// later. Writing a table costs more than all else that a task takes of the
+// store, since Badger does it through mapped memory, and the kernel interrupts
+// the other processors for each page. So it is done in large batches under
+// load, and else when it is quiet.
 type compactor struct {
 	db       *badger.DB
 	space    *space
@@ -27,21 +31,22 @@ type compactor struct {
 	flattening sync.Mutex    // Badger can't do two at a time
 	wake       chan struct{} // a memtable was filled, or the quiet is over
 
-	mu        sync.Mutex
-	lastWrite time.Time
-	written   int64 // bytes since wake
-	resting   bool  // no timer runs: the next write wakes
-	gone      int   // tasks removed since the last compaction
+	mu         sync.Mutex
+	lastWrite  time.Time
+	written    int64 // bytes since wake
+	unreturned int64 // bytes since memory was given back to the system
+	resting    bool  // no timer runs: the next write wakes
+	gone       int   // tasks removed since the last compaction
 }
 
 // Tables of level 0, each of which was a memtable.
 const (
 	fewTables  = 5  // not worth the while
-	manyTables = 24 // worth it, whatever else happens
+	manyTables = 64 // worth it, whatever else happens
 	// tooManyTables is when Badger makes writers wait for the compactor.
-	tooManyTables = 60
+	tooManyTables = 160
 	// manyBytes in level 0 are enough even if they are less than manyTables.
-	manyBytes = 384 << 20
+	manyBytes = 1 << 30
 )
 
 func newCompactor(db *badger.DB, space *space, memTable int64) *compactor {
@@ -58,6 +63,7 @@ func (c *compactor) wrote(n int64) {
 	c.mu.Lock()
 	c.lastWrite = time.Now()
 	c.written += n
+	c.unreturned += n
 	wake := c.resting || c.written >= c.memTable
 	if wake {
 		c.resting, c.written = false, 0
@@ -98,6 +104,20 @@ func (c *compactor) rest() bool {
 	defer c.mu.Unlock()
 	c.resting = time.Since(c.lastWrite) >= c.after
 	return c.resting
+}
+
+// returnMemory gives the system back what a flood has left behind, for which
+// the garbage collector takes its time when there is nothing to do.
+func (c *compactor) returnMemory() {
+	c.mu.Lock()
+	much := c.unreturned >= 4*c.memTable
+	if much {
+		c.unreturned = 0
+	}
+	c.mu.Unlock()
+	if much {
+		debug.FreeOSMemory()
+	}
 }
 
 // crowded says that it is time to compact even under load.
@@ -151,6 +171,7 @@ func (c *compactor) run(ctx context.Context, s *Store) {
 		if err != nil && ctx.Err() == nil {
 			s.log.Warn("task store was not compacted; trying again", zap.Error(err))
 		} else if c.rest() {
+			c.returnMemory()
 			timer.Stop()
 			continue
 		}

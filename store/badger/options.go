@@ -94,6 +94,7 @@ func (o Options) badgerOptions(dir string) badger.Options {
 		WithCompression(boptions.None).
 		WithValueThreshold(o.valueThreshold()).
 		WithValueLogFileSize(1 << 20).
+		WithBlockSize(16 << 10). // the index of a table is a quarter of what it is with 4 KiB
 		WithBlockCacheSize(16 << 20).
 		WithIndexCacheSize(16 << 20).
 		WithNumCompactors(0). // see compactor
