@@ -151,6 +151,7 @@ func (c *compactor) flatten() error {
 func (c *compactor) run(ctx context.Context, s *Store) {
 	timer := time.NewTimer(c.after)
 	defer timer.Stop()
+	failing := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -168,9 +169,10 @@ func (c *compactor) run(ctx context.Context, s *Store) {
 		case c.db.Levels()[0].NumTables >= fewTables:
 			err = c.flatten()
 		}
-		if err != nil && ctx.Err() == nil {
-			s.log.Warn("task store was not compacted; trying again", zap.Error(err))
-		} else if c.rest() {
+		if err != nil && !failing && ctx.Err() == nil {
+			s.log.Warn("task store was not compacted; trying again until it works", zap.Error(err))
+		}
+		if failing = err != nil; !failing && c.rest() {
 			c.returnMemory()
 			timer.Stop()
 			continue

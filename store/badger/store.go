@@ -43,11 +43,12 @@ type Store struct {
 	failure      atomic.Pointer[error] // see failed
 	beforeCommit func() error          // for tests: fails a commit
 
-	mu      sync.Mutex
-	closed  bool
-	calls   sync.WaitGroup // that are under way
-	running sync.WaitGroup // goroutines
-	cancel  context.CancelFunc
+	mu        sync.Mutex
+	closed    bool
+	calls     sync.WaitGroup // that are under way
+	running   sync.WaitGroup // goroutines
+	committed chan struct{}  // closed when all steps are done
+	cancel    context.CancelFunc
 }
 
 // Open opens the store in a directory, which is made if it is not there. Only
@@ -80,11 +81,12 @@ func Open(dir string, options Options) (*Store, error) {
 
 func newStore(dir string, db *badger.DB, options Options) (*Store, error) {
 	s := &Store{
-		dir:   dir,
-		log:   options.Logger,
-		db:    db,
-		chunk: int(options.valueThreshold() / 2),
-		queue: make(chan *step, queueLength),
+		dir:       dir,
+		log:       options.Logger,
+		db:        db,
+		chunk:     int(options.valueThreshold() / 2),
+		queue:     make(chan *step, queueLength),
+		committed: make(chan struct{}),
 	}
 	bodyKey, err := bodyKeyOf(db, len(options.EncryptionKey) > 0, time.Now())
 	if err != nil {
@@ -110,7 +112,10 @@ func newStore(dir string, db *badger.DB, options Options) (*Store, error) {
 func (s *Store) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
-	s.running.Go(s.commit)
+	go func() {
+		defer close(s.committed)
+		s.commit()
+	}()
 	opened := time.Now()
 	s.running.Go(func() { s.bodies.scan(ctx, s, opened) })
 	s.running.Go(func() { s.compactor.run(ctx, s) })
@@ -182,6 +187,10 @@ func (s *Store) enter() error {
 // leave ends what enter began.
 func (s *Store) leave() { s.calls.Done() }
 
+// closePatience is how long Close waits for a compaction, which can't be
+// interrupted and may take a minute. Nothing is lost if the process ends.
+const closePatience = 10 * time.Second
+
 // Close implements [task.Store]. It waits for the calls that are under way.
 // A second Close returns task.ErrClosed.
 func (s *Store) Close() error {
@@ -196,13 +205,23 @@ func (s *Store) Close() error {
 	s.cancel()
 	s.calls.Wait()
 	close(s.queue)
-	s.running.Wait()
-	s.sweeper.close()
-	err := errors.Join(s.db.Close(), s.dirSync.dir.Close())
-	if err != nil {
-		return fmt.Errorf("closing the task store: %w", err)
+	<-s.committed
+	closed := make(chan error, 1)
+	go func() {
+		s.running.Wait()
+		s.sweeper.close()
+		closed <- errors.Join(s.db.Close(), s.dirSync.dir.Close())
+	}()
+	select {
+	case err := <-closed:
+		if err != nil {
+			return fmt.Errorf("closing the task store: %w", err)
+		}
+		return nil
+	case <-time.After(closePatience):
+		s.log.Info("task store is still tidying up; not waiting for the end of that: all steps are on disk")
+		return nil
 	}
-	return nil
 }
 
 var _ task.Store = (*Store)(nil)
