@@ -22,20 +22,16 @@ const (
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // putTask writes the task's record, and with it that of its request or
-// response, if it is not nil: in the same value, if it is small, or with a
-// key of its own.
-func putTask[R task.Request | task.Response](s *Store, p *step, t *task.Task, letter byte, record *R, body func(*R) task.Body) error {
-	limit := maxAttachedResponse
-	if letter == requestKey {
-		limit = maxAttachedRequest
-	}
+// response, if it is not nil: in the same value, if it is no larger than
+// limit, or with a key of its own. body is the body of that record.
+func putTask[R task.Request | task.Response](s *Store, p *step, t *task.Task, letter byte, record *R, body task.Body, limit int) error {
 	p.buffer = buffers.Get().(*[]byte)
 	b, err := task.Append(append((*p.buffer)[:0], 0), t)
 	if err != nil {
 		return err
 	}
 	alone := len(b)
-	attached := record != nil && !body(record).Stored && len(body(record).Inline) <= limit
+	attached := record != nil && !body.Stored && len(body.Inline) <= limit
 	if attached {
 		if b, err = task.Attach(b, record); err != nil {
 			return err
@@ -55,10 +51,6 @@ func putTask[R task.Request | task.Response](s *Store, p *step, t *task.Task, le
 	}
 	return putBytes(s, p, letter, b)
 }
-
-// bodyOf and answerOf are arguments to putTask.
-func bodyOf(r *task.Request) task.Body    { return r.Body }
-func answerOf(r *task.Response) task.Body { return r.Body }
 
 // recycle gives the step's buffer to another one, when Badger is done with it.
 func (p *step) recycle() {

@@ -160,13 +160,10 @@ func (c *compactor) run(ctx context.Context, s *Store) {
 		case <-timer.C:
 		}
 		var err error
-		switch {
-		case c.crowded():
-			err = c.flatten()
-		case c.quiet() > 0:
-		case c.removals() >= c.enough, c.removals() > 0 && c.space.room() < toCreate:
+		switch quiet := c.quiet() == 0; {
+		case quiet && (c.removals() >= c.enough || c.removals() > 0 && c.space.room() < toCreate):
 			err = s.compact(ctx)
-		case c.db.Levels()[0].NumTables >= fewTables:
+		case c.crowded(), quiet && c.db.Levels()[0].NumTables >= fewTables:
 			err = c.flatten()
 		}
 		if err != nil && !failing && ctx.Err() == nil {
@@ -185,14 +182,17 @@ func (c *compactor) run(ctx context.Context, s *Store) {
 // removals, which are in the memtable.
 func (s *Store) compact(ctx context.Context) error {
 	gone := s.compactor.removals()
-	if err := s.space.check(toSave); err != nil {
-		return err
-	}
-	if err := s.flush(ctx); err != nil {
-		return err
+	short := s.space.check(toSave)
+	if short == nil {
+		if err := s.flush(ctx); err != nil {
+			return err
+		}
 	}
 	if err := s.compactor.flatten(); err != nil {
 		return err
+	}
+	if short != nil { // but there may be room now
+		return short
 	}
 	s.compactor.mu.Lock()
 	defer s.compactor.mu.Unlock()

@@ -2,8 +2,6 @@ package badger
 
 import (
 	"fmt"
-	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -58,45 +56,6 @@ func TestBadRecord(t *testing.T) {
 	require.NoError(t, s.Remove(t.Context(), bad.ID)) // by whoever decides to
 	_, err = s.Load(t.Context(), bad.ID)
 	require.ErrorIs(t, err, task.ErrNotFound)
-}
-
-// When the store is idle, what was removed takes no disk space any more.
-func TestIdle(t *testing.T) {
-	dir := t.TempDir()
-	options := Options{MemTableSize: minMemTableSize}
-	s := open(t, dir, options)
-	var mu sync.Mutex
-	var tasks []*task.Task
-	var all sync.WaitGroup
-	for range 16 {
-		all.Go(func() {
-			for range 100 {
-				one := create(t, s, 20_000)
-				mu.Lock()
-				tasks = append(tasks, one)
-				mu.Unlock()
-			}
-		})
-	}
-	all.Wait()
-	kept := tasks[0]
-	full := diskUsage(filepath.Join(dir, dbDir))
-	require.Greater(t, full, int64(30<<20))
-	for _, one := range tasks[1:] {
-		require.NoError(t, s.Remove(t.Context(), one.ID))
-	}
-	require.NoError(t, s.settleAll(t.Context()))
-	require.Equal(t, len(tasks)-1, s.compactor.removals())
-	require.NoError(t, s.compact(t.Context()))
-	require.Less(t, diskUsage(filepath.Join(dir, dbDir)), int64(4<<20))
-	_, err := s.LoadRequest(t.Context(), kept.ID)
-	require.NoError(t, err)
-
-	vlogs, err := filepath.Glob(filepath.Join(dir, dbDir, "*.vlog"))
-	require.NoError(t, err)
-	require.Len(t, vlogs, 1)
-	require.NoError(t, s.Close())
-	require.Less(t, diskUsage(filepath.Join(dir, dbDir)), int64(4<<20))
 }
 
 // The chunks of a giant are all deleted with it, also after a restart.

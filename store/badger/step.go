@@ -17,7 +17,7 @@ func (s *Store) Create(ctx context.Context, t *task.Task, request *task.Request,
 	}
 	defer s.leave()
 	p := newStep(t.ID, toCreate)
-	if err := putTask(s, p, t, requestKey, request, bodyOf); err != nil {
+	if err := putTask(s, p, t, requestKey, request, request.Body, maxAttachedRequest); err != nil {
 		return err
 	}
 	putNext(p, t, true)
@@ -58,7 +58,11 @@ func (s *Store) Save(ctx context.Context, change task.Step) error {
 	defer s.leave()
 	t := change.Task
 	p := newStep(t.ID, toSave)
-	if err := putTask(s, p, t, responseKey, change.Response, answerOf); err != nil {
+	var body task.Body
+	if change.Response != nil {
+		body = change.Response.Body
+	}
+	if err := putTask(s, p, t, responseKey, change.Response, body, maxAttachedResponse); err != nil {
 		return err
 	}
 	if change.DropRequest {

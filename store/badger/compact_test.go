@@ -1,0 +1,117 @@
+package badger
+
+import (
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ringback/ringback/task"
+)
+
+// openSmall opens a store with small memtables, which takes so much for quiet.
+func openSmall(t *testing.T, dir string, after time.Duration) *Store {
+	t.Helper()
+	options, err := Options{MemTableSize: minMemTableSize}.withDefaults()
+	require.NoError(t, err)
+	for _, d := range []string{dbDir, bodiesDir} {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, d), 0o700))
+	}
+	db, err := openDB(dir, options)
+	require.NoError(t, err)
+	s, err := newStore(dir, db, options)
+	require.NoError(t, err)
+	s.compactor.after = after
+	s.start()
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			require.ErrorIs(t, err, task.ErrClosed)
+		}
+	})
+	return s
+}
+
+// createMany creates tasks of 20 kB.
+func createMany(t *testing.T, s *Store, n int) (tasks []*task.Task) {
+	t.Helper()
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for range n / 16 {
+				one := newTask()
+				if err := s.Create(t.Context(), one, newRequest(20_000), nil); err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				tasks = append(tasks, one)
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	return tasks
+}
+
+// When nothing happens, what was removed takes no disk space any more.
+func TestSpaceComesBackWhenItIsQuiet(t *testing.T) {
+	dir := t.TempDir()
+	s := openSmall(t, dir, 100*time.Millisecond)
+	tasks := createMany(t, s, 1600)
+	for _, one := range tasks[1:] {
+		require.NoError(t, s.Remove(t.Context(), one.ID))
+	}
+	require.Eventually(t, func() bool {
+		return diskUsage(filepath.Join(dir, dbDir)) < 4<<20 && s.compactor.removals() == 0
+	}, 30*time.Second, 10*time.Millisecond)
+	_, err := s.LoadRequest(t.Context(), tasks[0].ID)
+	require.NoError(t, err)
+
+	vlogs, err := filepath.Glob(filepath.Join(dir, dbDir, "*.vlog"))
+	require.NoError(t, err)
+	require.Len(t, vlogs, 1)
+	require.NoError(t, s.Close())
+	require.Less(t, diskUsage(filepath.Join(dir, dbDir)), int64(4<<20))
+}
+
+// Under load many tables are sorted at once, and when it is over the rest.
+func TestManyTablesAreCompacted(t *testing.T) {
+	dir := t.TempDir()
+	s := openSmall(t, dir, time.Hour) // it is never quiet
+	tasks := createMany(t, s, 4000)
+	require.Eventually(t, func() bool { // 76 MiB were written, a table for each
+		levels := s.db.Levels()
+		return levels[0].NumTables < manyTables && levels[len(levels)-1].Size > 60<<20
+	}, 30*time.Second, 10*time.Millisecond)
+	s.compactor.flattening.Lock() // when it is done with the rest
+	tasks = append(tasks, createMany(t, s, 640)...)
+	require.Eventually(t, func() bool { return s.db.Levels()[0].NumTables >= fewTables }, 30*time.Second, 10*time.Millisecond)
+	s.compactor.flattening.Unlock()
+	require.NoError(t, s.Close())
+
+	s = openSmall(t, dir, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return s.db.Levels()[0].NumTables < fewTables }, 30*time.Second, 10*time.Millisecond)
+	for _, one := range tasks {
+		_, err := s.LoadRequest(t.Context(), one.ID)
+		require.NoError(t, err)
+	}
+}
+
+// A full disk is not written to by a compaction, which is made up for later.
+func TestCompactionNeedsRoom(t *testing.T) {
+	s := openSmall(t, t.TempDir(), time.Hour)
+	createMany(t, s, 160)
+	s.space.mu.Lock()
+	minFree := s.space.minFree
+	s.space.minFree = 1 << 60
+	s.space.mu.Unlock()
+	require.ErrorIs(t, s.compact(t.Context()), task.ErrNoSpace)
+	s.space.mu.Lock()
+	s.space.minFree = minFree
+	s.space.mu.Unlock()
+	require.NoError(t, s.compact(t.Context()))
+}
