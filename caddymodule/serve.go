@@ -263,7 +263,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	log := h.log.Debug
 	switch {
-	case problem.Status >= 500:
+	case problem.Status >= 500 && problem.Cause != nil: // not just that the server is stopping
 		log = h.log.Error
 	case problem.Status == http.StatusForbidden:
 		log = h.log.Info
