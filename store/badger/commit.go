@@ -222,6 +222,9 @@ func (s *Store) commitTxn(txn *badger.Txn, size int64) error {
 	}
 	err := txn.Commit()
 	if err == nil {
+		err = s.wal.sync()
+	}
+	if err == nil {
 		err = s.dirSync.sync()
 	}
 	if err == nil {

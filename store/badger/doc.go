@@ -5,6 +5,7 @@
 //	step.go     Create, Save, Remove: what a step writes
 //	commit.go   the one goroutine that commits steps, many at a time
 //	attach.go   small requests and responses are kept with their task
+//	wal_*.go    makes durable what was committed
 //	read.go     Load, LoadRequest, LoadResponse, List
 //	queue.go    Due and Expired
 //	keys.go     the keys, and how records become values

@@ -84,7 +84,7 @@ func (o Options) withDefaults() (Options, error) {
 // garbage collection gives back next to nothing.
 func (o Options) badgerOptions(dir string) badger.Options {
 	b := badger.DefaultOptions(filepath.Join(dir, dbDir)).
-		WithSyncWrites(true).
+		WithSyncWrites(badgerSyncs). // or else wal does
 		WithLogger(logger{o.Logger}).
 		WithMemTableSize(o.MemTableSize).
 		WithNumMemtables(2).

@@ -38,6 +38,7 @@ type Store struct {
 	sweeper   *sweeper
 	space     *space
 	compactor *compactor
+	wal       *wal
 	dirSync   dirSync
 
 	failure      atomic.Pointer[error] // see failed
@@ -99,10 +100,15 @@ func newStore(dir string, db *badger.DB, options Options) (*Store, error) {
 	s.bodies = newBodies(filepath.Join(dir, bodiesDir), bodyKey, s.space)
 	s.sweeper = newSweeper(s)
 	s.compactor = newCompactor(db, s.space, options.MemTableSize)
+	if s.wal, err = newWAL(filepath.Join(dir, dbDir)); err != nil {
+		return nil, err
+	}
 	if s.dirSync.dir, err = os.Open(filepath.Join(dir, dbDir)); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(s.dirSync.sync(), syncDir(dir), syncParent(dir)); err != nil {
+	// The key of the bodies may have been made just now.
+	if err := errors.Join(s.wal.sync(), s.dirSync.sync(), syncDir(dir), syncParent(dir)); err != nil {
+		s.wal.close()
 		return nil, errors.Join(err, s.dirSync.dir.Close())
 	}
 	return s, nil
@@ -210,6 +216,7 @@ func (s *Store) Close() error {
 	go func() {
 		s.running.Wait()
 		s.sweeper.close()
+		s.wal.close()
 		closed <- errors.Join(s.db.Close(), s.dirSync.dir.Close())
 	}()
 	select {
