@@ -331,6 +331,8 @@ func FuzzMultipart(f *testing.F) {
 		"x\n" + field + field + "--B--",
 		"--B \r\nContent-Disposition: form-data; filename=a; name=callbackUrl\r\n\r\n--B-- \r\n",
 		"--B\nContent-Disposition: form-data; name=callbackUrl\n\n--B--\n",
+		"--B\n--B\r\nContent-Disposition: form-data; name=callback_url\n\n--B--",
+		"--B 0\n--B\r\nContent-Disposition: form-data; name=callback_url\n\n--B--",
 		"--B\r\n\r\n\r\n--B\r\nContent-Disposition:\r\n form-data; name*=us-ascii''callback%2durl\n\nu\r\n--B--",
 	} {
 		f.Add("B", []byte(s))

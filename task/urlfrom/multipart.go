@@ -61,8 +61,12 @@ type delimiter struct {
 // first is the first delimiter, which may have other lines before it.
 func (m *multipart) first() (delimiter, bool) {
 	for at := 0; ; {
-		if d, _, ok := m.delimiter(at); ok {
+		d, begun, ok := m.delimiter(at)
+		if ok {
 			return d, true
+		}
+		if begun && bytes.HasPrefix(m.body[d.to-2:], []byte("\n")) {
+			return delimiter{}, false // for mime/multipart, the lines of this body end so
 		}
 		n := bytes.IndexByte(m.body[at:], '\n')
 		if n < 0 {
