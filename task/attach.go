@@ -37,23 +37,25 @@ func Attach[R Request | Response](b []byte, record *R) ([]byte, error) {
 	return b, nil
 }
 
-// Attached returns what was attached to a task's record, or nil. It is a
-// record to Unmarshal, and shares memory with b. ErrBadRecord.
-func Attached(b []byte, part Part) (record []byte, err error) {
+// Attached returns what was attached to a task's record, nil for what was not.
+// They are records to Unmarshal, and share memory with b. ErrBadRecord.
+func Attached(b []byte) (request, response []byte, err error) {
 	if len(b) == 0 || b[0] != recordVersion {
-		return nil, ErrBadRecord
+		return nil, nil, ErrBadRecord
 	}
-	field := int(attachment(part))
-	err = decode(b[1:], func(number int, v value) error {
-		if number == field {
-			record = v.b
+	err = decode(b[1:], func(field int, v value) error {
+		switch field {
+		case int(attachedRequest):
+			request = v.b
+		case int(attachedResponse):
+			response = v.b
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, ErrBadRecord
+		return nil, nil, ErrBadRecord
 	}
-	return record, nil
+	return request, response, nil
 }
 
 // AttachRecord is Attach for what Attached returned.

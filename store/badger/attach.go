@@ -103,11 +103,7 @@ func attachments(v []byte) (request, response []byte) {
 	if len(v) == 0 || v[0] != 0 {
 		return nil, nil
 	}
-	request, err := task.Attached(v[1:], task.RequestPart)
-	if err != nil {
-		return nil, nil
-	}
-	response, err = task.Attached(v[1:], task.ResponsePart)
+	request, response, err := task.Attached(v[1:])
 	if err != nil {
 		return nil, nil
 	}
