@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
@@ -170,7 +168,7 @@ func (s *Store) commitSome(steps []*step) (rest []*step) {
 		taken = append(taken, p)
 	}
 	if size > 0 {
-		err := s.commitTxn(txn, size)
+		err := s.commitTxn(txn, taken, size)
 		for _, p := range taken {
 			s.expiry.note(p.writes)
 			s.finish(p, err)
@@ -210,22 +208,32 @@ func (s *Store) apply(txn *badger.Txn, p *step, room need) error {
 	return nil
 }
 
-// commitTxn makes the transaction durable. After a failure nothing more is
+// commitTxn makes the steps durable, and then visible. After a failure nothing more is
 // written: Badger may have shown readers what is not on disk, a later sync may
 // claim success for pages that the kernel gave up on, and without a memtable
 // Badger ends the process.
-func (s *Store) commitTxn(txn *badger.Txn, size int64) error {
+func (s *Store) commitTxn(txn *badger.Txn, steps []*step, size int64) error {
 	if s.beforeCommit != nil {
 		if err := s.beforeCommit(); err != nil {
 			return err
 		}
 	}
-	err := txn.Commit()
-	if err == nil {
-		err = s.wal.sync()
+	record := s.record[:0]
+	for _, p := range steps {
+		record = appendWrites(record, p.writes)
+	}
+	if s.record = record; cap(record) > maxRecord {
+		s.record = nil
+	}
+	err := noSpace(s.journal.Reserve(len(record)))
+	if errors.Is(err, task.ErrNoSpace) { // nothing was written: it may work the next time
+		return err
 	}
 	if err == nil {
-		err = s.dirSync.sync()
+		err = s.journal.Append(record)
+	}
+	if err == nil {
+		err = txn.Commit()
 	}
 	if err == nil {
 		s.space.wrote(size)
@@ -237,6 +245,9 @@ func (s *Store) commitTxn(txn *badger.Txn, size int64) error {
 	s.log.Error("task store stops writing; restart when the cause is mended", zap.Error(err))
 	return err
 }
+
+// maxRecord is how many bytes are kept for the next record of the journal.
+const maxRecord = 256 << 10
 
 // failed is why nothing can be written any more; nil as long as it can.
 func (s *Store) failed() error {
@@ -283,27 +294,4 @@ func noSpace(err error) error {
 		}
 	}
 	return err
-}
-
-// dirSync syncs a directory after files were made in it. Badger syncs the log
-// it has just begun, but not the directory that names it.
-type dirSync struct {
-	dir  *os.File
-	last time.Time // modification time that was synced
-}
-
-func (d *dirSync) sync() error {
-	info, err := d.dir.Stat()
-	if err != nil {
-		return err
-	}
-	modified := info.ModTime()
-	if modified.Equal(d.last) {
-		return nil
-	}
-	// Times have the grain of a clock tick: one this young may hide a later change.
-	if time.Since(modified) > 100*time.Millisecond {
-		d.last = modified
-	}
-	return d.dir.Sync()
 }

@@ -106,6 +106,13 @@ func (c *compactor) rest() bool {
 	return c.resting
 }
 
+// returnSpace gives back the files of the journal that are not needed now.
+func (s *Store) returnSpace() {
+	if err := s.journal.Trim(); err != nil {
+		s.log.Warn("journal of the task store was not trimmed", zap.Error(err))
+	}
+}
+
 // returnMemory gives the system back what a flood has left behind, for which
 // the garbage collector takes its time when there is nothing to do.
 func (c *compactor) returnMemory() {
@@ -171,6 +178,7 @@ func (c *compactor) run(ctx context.Context, s *Store) {
 		}
 		if failing = err != nil; !failing && c.rest() {
 			c.returnMemory()
+			s.returnSpace()
 			timer.Stop()
 			continue
 		}
@@ -207,10 +215,18 @@ func (s *Store) flush(ctx context.Context) error {
 		return err
 	}
 	defer s.leave()
+	path := filepath.Join(s.dir, dbDir)
+	_, full, err := logs(path)
+	if err != nil {
+		return err
+	}
 	fill := make([]byte, s.chunk)
 	name := []byte{metaKey, 'f'}
-	for n := int64(0); n <= s.compactor.memTable; n += int64(len(fill)) {
+	for last := full; last == full; { // until there is another log
 		if err := s.put(ctx, name, fill); err != nil {
+			return err
+		}
+		if _, last, err = logs(path); err != nil {
 			return err
 		}
 	}
@@ -218,8 +234,8 @@ func (s *Store) flush(ctx context.Context) error {
 		return err
 	}
 	for range 200 { // the log of a memtable is deleted when it was written out
-		logs, err := filepath.Glob(filepath.Join(s.dir, dbDir, "*.mem"))
-		if err != nil || len(logs) <= 1 {
+		first, last, err := logs(path)
+		if err != nil || first == last {
 			return err
 		}
 		select {

@@ -1,11 +1,13 @@
 // Package badger keeps tasks in an embedded Badger database, and large bodies
-// in files beside it. It is the store of a single process.
+// in files beside it, with a journal before it. It is the store of a single
+// process.
 //
 //	store.go    Open, Close
 //	step.go     Create, Save, Remove: what a step writes
 //	commit.go   the one goroutine that commits steps, many at a time
 //	attach.go   small requests and responses are kept with their task
-//	wal_*.go    makes durable what was committed
+//	journal.go  what a commit leaves in the journal, and how it is read again
+//	journal/    makes it durable
 //	read.go     Load, LoadRequest, LoadResponse, List
 //	queue.go    Due and Expired
 //	keys.go     the keys, and how records become values
@@ -13,7 +15,7 @@
 //	space.go    how full the disk may become
 //	compact.go  when the database is sorted anew, and gives back space
 //
-// Create and Save return after the write-ahead log is synced to the disk. A
+// Create and Save return after the journal is synced to the disk. A
 // sync costs the same for one step as for a thousand, so the steps that come
 // in during one share the next.
 package badger

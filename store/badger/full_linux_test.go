@@ -164,6 +164,27 @@ func TestFullDiskBody(t *testing.T) {
 	create(t, s, 1000)
 }
 
+// A disk without room for the next file of the journal refuses steps; the
+// store goes on when there is some.
+func TestFullJournal(t *testing.T) {
+	dir := t.TempDir()
+	disk := filepath.Join(dir, journalDir)
+	require.NoError(t, os.Mkdir(disk, 0o700))
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=600k"); err != nil {
+		t.Skipf("a small disk needs mount(2): %v", err)
+	}
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(disk, unix.MNT_DETACH)) })
+	s := open(t, dir, Options{MemTableSize: minMemTableSize})
+	tasks := untilFull(t, s)
+	require.NotEmpty(t, tasks)
+	for _, one := range tasks {
+		_, err := s.LoadRequest(t.Context(), one.ID)
+		require.NoError(t, err)
+	}
+	require.NoError(t, unix.Mount("tmpfs", disk, "tmpfs", unix.MS_REMOUNT, "size=8m"))
+	create(t, s, 20_000)
+}
+
 // Even where nothing is checked, an error that means a full disk is one.
 func TestNoSpaceErrors(t *testing.T) {
 	require.NoError(t, noSpace(nil))

@@ -16,8 +16,8 @@ type Options struct {
 	// Logger gets what goes wrong in the background. Nil: nothing is logged.
 	Logger *zap.Logger
 
-	// EncryptionKey encrypts everything on disk with AES (the database) and
-	// ChaCha20-Poly1305 (large bodies): 16, 24 or 32 random bytes. Nil: no
+	// EncryptionKey encrypts everything on disk with AES (the database), AES-GCM
+	// (the journal) and ChaCha20-Poly1305 (large bodies): 16, 24 or 32 random bytes. Nil: no
 	// encryption. It must be the key of the directory; see RotateKey to change it.
 	EncryptionKey []byte
 	// EncryptionKeyRotation is how long a data key is used for new files;
@@ -84,7 +84,7 @@ func (o Options) withDefaults() (Options, error) {
 // garbage collection gives back next to nothing.
 func (o Options) badgerOptions(dir string) badger.Options {
 	b := badger.DefaultOptions(filepath.Join(dir, dbDir)).
-		WithSyncWrites(badgerSyncs). // or else wal does
+		WithSyncWrites(false). // see journal.go
 		WithLogger(logger{o.Logger}).
 		WithMemTableSize(o.MemTableSize).
 		WithNumMemtables(2).
@@ -117,6 +117,9 @@ func (o Options) badgerOptions(dir string) badger.Options {
 func (o Options) valueThreshold() int64 {
 	return min(maxValueThreshold, o.MemTableSize*15/100)
 }
+
+// segmentSize is the size of a file of the journal. A transaction must fit.
+func (o Options) segmentSize() int64 { return o.MemTableSize / 4 }
 
 // logger is a zap logger for Badger. What Badger calls information is detail
 // to everyone else, and what it calls debugging comes several times per write.

@@ -105,10 +105,10 @@ func (s *space) lookUp() {
 	}
 	s.at, s.since = time.Now(), 0
 	if s.maxBytes > 0 {
-		s.database = diskUsage(filepath.Join(s.dir, dbDir))
+		s.database = diskUsage(filepath.Join(s.dir, dbDir)) + diskUsage(filepath.Join(s.dir, journalDir))
 	}
-	// Both memtables may be written out, too.
-	s.headroom = 2*s.memTable + compaction(s.db.Levels())
+	// Both memtables may be written out, too, and the journal grow meanwhile.
+	s.headroom = 2*s.memTable + 2*s.memTable + compaction(s.db.Levels())
 }
 
 // compaction is how much room a compaction takes: it writes its outcome before
@@ -176,7 +176,7 @@ func checkRoom(dir string, o Options) error {
 	if o.MinFree < 0 {
 		return nil
 	}
-	const first = 1 << 20
+	first := 1<<20 + o.segmentSize()
 	free, err := freeBytes(dir)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil

@@ -14,13 +14,15 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 
+	"github.com/ringback/ringback/store/badger/journal"
 	"github.com/ringback/ringback/task"
 )
 
 // What a store's directory has.
 const (
-	dbDir     = "db"
-	bodiesDir = "bodies"
+	dbDir      = "db"
+	journalDir = "journal"
+	bodiesDir  = "bodies"
 )
 
 // Store is a [task.Store] in a directory. Open makes one.
@@ -38,8 +40,8 @@ type Store struct {
 	sweeper   *sweeper
 	space     *space
 	compactor *compactor
-	wal       *wal
-	dirSync   dirSync
+	journal   *journal.Journal
+	record    []byte // of the journal, see commitTxn
 
 	failure      atomic.Pointer[error] // see failed
 	beforeCommit func() error          // for tests: fails a commit
@@ -93,24 +95,20 @@ func newStore(dir string, db *badger.DB, options Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.giants.read(db); err != nil {
+	// The key of the bodies may have been made just now, and it is the journal's, too.
+	if err := errors.Join(db.Sync(), syncDir(filepath.Join(dir, dbDir)), syncDir(dir), syncParent(dir)); err != nil {
 		return nil, err
+	}
+	if s.journal, err = openJournal(dir, db, bodyKey, options); err != nil {
+		return nil, err
+	}
+	if err := s.giants.read(db); err != nil {
+		return nil, errors.Join(err, s.journal.Close())
 	}
 	s.space = newSpace(dir, db, options)
 	s.bodies = newBodies(filepath.Join(dir, bodiesDir), bodyKey, s.space)
 	s.sweeper = newSweeper(s)
 	s.compactor = newCompactor(db, s.space, options.MemTableSize)
-	if s.wal, err = newWAL(filepath.Join(dir, dbDir)); err != nil {
-		return nil, err
-	}
-	if s.dirSync.dir, err = os.Open(filepath.Join(dir, dbDir)); err != nil {
-		return nil, err
-	}
-	// The key of the bodies may have been made just now.
-	if err := errors.Join(s.wal.sync(), s.dirSync.sync(), syncDir(dir), syncParent(dir)); err != nil {
-		s.wal.close()
-		return nil, errors.Join(err, s.dirSync.dir.Close())
-	}
 	return s, nil
 }
 
@@ -134,6 +132,11 @@ func openDB(dir string, options Options) (*badger.DB, error) {
 		return nil, err
 	}
 	db, err := badger.Open(options.badgerOptions(dir))
+	if err != nil && strings.Contains(err.Error(), "Create a new file") {
+		// A log has no content, since the machine crashed when it was made. Badger
+		// has given it some in passing, but calls it an error.
+		db, err = badger.Open(options.badgerOptions(dir))
+	}
 	switch {
 	case err == nil:
 		return db, nil
@@ -216,8 +219,13 @@ func (s *Store) Close() error {
 	go func() {
 		s.running.Wait()
 		s.sweeper.close()
-		s.wal.close()
-		closed <- errors.Join(s.db.Close(), s.dirSync.dir.Close())
+		err := s.db.Close()
+		if err == nil && s.failed() == nil { // all of it is in tables
+			err = s.journal.Remove()
+		} else {
+			err = errors.Join(err, s.journal.Close())
+		}
+		closed <- err
 	}()
 	select {
 	case err := <-closed:
