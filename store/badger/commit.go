@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -218,7 +219,7 @@ func (s *Store) commitTxn(txn *badger.Txn, steps []*step, size int64) error {
 			return err
 		}
 	}
-	record := s.record[:0]
+	record := slices.Grow(s.record[:0], int(size))
 	for _, p := range steps {
 		record = appendWrites(record, p.writes)
 	}
@@ -247,7 +248,7 @@ func (s *Store) commitTxn(txn *badger.Txn, steps []*step, size int64) error {
 }
 
 // maxRecord is how many bytes are kept for the next record of the journal.
-const maxRecord = 256 << 10
+const maxRecord = 1 << 20
 
 // failed is why nothing can be written any more; nil as long as it can.
 func (s *Store) failed() error {

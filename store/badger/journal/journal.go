@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"os"
+	"slices"
 	"sync"
 
 	"go.uber.org/zap"
@@ -121,6 +122,7 @@ func (j *Journal) Append(record []byte) error {
 		return err
 	}
 	start := len(j.buffer)
+	j.buffer = slices.Grow(j.buffer, len(record)+overhead+pageSize)
 	j.buffer = append(j.buffer, make([]byte, recordHeader)...)
 	j.buffer = j.seal.append(j.buffer, record, j.next)
 	head, payload := j.buffer[start:start+recordHeader], j.buffer[start+recordHeader:]
@@ -141,14 +143,14 @@ func (j *Journal) Append(record []byte) error {
 	rest := copy(j.buffer, j.buffer[done:end])
 	j.buffer, j.base = j.buffer[:rest], j.base+int64(done)
 	if cap(j.buffer) > maxBuffer {
-		j.buffer = append(make([]byte, 0, maxBuffer), j.buffer...)
+		j.buffer = slices.Clone(j.buffer)
 	}
 	return nil
 }
 
 const (
 	pageSize  = 4096
-	maxBuffer = 256 << 10 // that is kept between records
+	maxBuffer = 1 << 20 // that is kept between records
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
