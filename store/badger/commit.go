@@ -101,11 +101,7 @@ func (s *Store) do(ctx context.Context, p *step) error {
 	if err := s.enqueue(ctx, p); err != nil {
 		return err
 	}
-	err := p.wait(ctx)
-	if err == nil {
-		p.recycle()
-	}
-	return err
+	return p.wait(ctx)
 }
 
 // maxStep is how much one transaction takes.
@@ -139,11 +135,13 @@ func (s *Store) commit() {
 		}
 		clear(batch)
 	}
+	s.catchUp()
 }
 
 // commitSome commits as many steps as fit into one transaction, and returns
 // the others. It finishes each step with its own outcome.
 func (s *Store) commitSome(steps []*step) (rest []*step) {
+	s.catchUp()
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
 
@@ -209,10 +207,10 @@ func (s *Store) apply(txn *badger.Txn, p *step, room need) error {
 	return nil
 }
 
-// commitTxn makes the steps durable, and then visible. After a failure nothing more is
-// written: Badger may have shown readers what is not on disk, a later sync may
-// claim success for pages that the kernel gave up on, and without a memtable
-// Badger ends the process.
+// commitTxn makes the steps durable, and has the database begin to apply them.
+// After a failure nothing more is written: a later sync may claim success for
+// pages that the kernel gave up on, and without a memtable Badger ends the
+// process.
 func (s *Store) commitTxn(txn *badger.Txn, steps []*step, size int64) error {
 	if s.beforeCommit != nil {
 		if err := s.beforeCommit(); err != nil {
@@ -233,14 +231,38 @@ func (s *Store) commitTxn(txn *badger.Txn, steps []*step, size int64) error {
 	if err == nil {
 		err = s.journal.Append(record)
 	}
-	if err == nil {
-		err = txn.Commit()
+	if err != nil {
+		return s.fail(err)
 	}
-	if err == nil {
-		s.space.wrote(size)
-		s.compactor.wrote(size)
-		return nil
+	applied := make(chan struct{})
+	s.applied, s.applying = applied, steps
+	txn.CommitWith(func(err error) {
+		if err != nil {
+			s.fail(err) // the journal has the steps: they are there after a restart
+		}
+		close(applied)
+	})
+	s.space.wrote(size)
+	s.compactor.wrote(size)
+	return nil
+}
+
+// catchUp waits until the database has the latest transaction. Readers do so
+// by themselves: in Badger a transaction begins when those that were sent to
+// be committed before it are done.
+func (s *Store) catchUp() {
+	if s.applied == nil {
+		return
 	}
+	<-s.applied
+	for _, p := range s.applying {
+		p.recycle()
+	}
+	s.applied, s.applying = nil, nil
+}
+
+// fail stops the store.
+func (s *Store) fail(err error) error {
 	err = noSpace(fmt.Errorf("write to the task store failed, the step may or may not be kept: %w", err))
 	s.failure.CompareAndSwap(nil, &err)
 	s.log.Error("task store stops writing; restart when the cause is mended", zap.Error(err))

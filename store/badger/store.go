@@ -41,7 +41,9 @@ type Store struct {
 	space     *space
 	compactor *compactor
 	journal   *journal.Journal
-	record    []byte // of the journal, see commitTxn
+	record    []byte        // of the journal, see commitTxn
+	applied   chan struct{} // closed when the database has the latest transaction; nil if it has
+	applying  []*step       // of that
 
 	failure      atomic.Pointer[error] // see failed
 	beforeCommit func() error          // for tests: fails a commit
