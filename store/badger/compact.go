@@ -55,6 +55,8 @@ func newCompactor(db *badger.DB, space *space, memTable int64) *compactor {
 		after: 5 * time.Second, enough: 1000,
 		wake:      make(chan struct{}, 1),
 		lastWrite: time.Now(),
+		// Opening reads logs and the journal, which leaves something behind, too.
+		unreturned: muchMemory(memTable),
 	}
 }
 
@@ -113,11 +115,14 @@ func (s *Store) returnSpace() {
 	}
 }
 
+// muchMemory is how many written bytes leave enough behind to give it back.
+func muchMemory(memTable int64) int64 { return 4 * memTable }
+
 // returnMemory gives the system back what a flood has left behind, for which
 // the garbage collector takes its time when there is nothing to do.
 func (c *compactor) returnMemory() {
 	c.mu.Lock()
-	much := c.unreturned >= 4*c.memTable
+	much := c.unreturned >= muchMemory(c.memTable)
 	if much {
 		c.unreturned = 0
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ringback/ringback/task"
@@ -112,4 +113,30 @@ func TestOwnErrors(t *testing.T) {
 	all.Wait()
 	require.Equal(t, []int32{1, 29, 30, 30}, []int32{created.Load(), refused.Load(), notFound.Load(), tooLarge.Load()})
 	require.Equal(t, int32(2), commits.Load())
+}
+
+// Who was told that a step is done sees it, though the database may have it a
+// moment later only.
+func TestReadOwn(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for range 50 {
+				one := newTask()
+				if !assert.NoError(t, s.Create(t.Context(), one, newRequest(1000), nil)) {
+					return
+				}
+				_, err := s.LoadRequest(t.Context(), one.ID)
+				assert.NoError(t, err)
+				one.Attempts = 3
+				assert.NoError(t, s.Save(t.Context(), task.Step{Task: one}))
+				got, err := s.Load(t.Context(), one.ID)
+				if assert.NoError(t, err) {
+					assert.Equal(t, 3, got.Attempts)
+				}
+			}
+		})
+	}
+	all.Wait()
 }
