@@ -224,14 +224,11 @@ func (s *Store) commitTxn(txn *badger.Txn, steps []*step, size int64) error {
 	if s.record = record; cap(record) > maxRecord {
 		s.record = nil
 	}
-	err := noSpace(s.journal.Reserve(len(record)))
-	if errors.Is(err, task.ErrNoSpace) { // nothing was written: it may work the next time
-		return err
+	if err := s.journal.Reserve(len(record)); err != nil {
+		// Nothing was written. It may work the next time.
+		return noSpace(fmt.Errorf("task store can't begin another file of its journal: %w", err))
 	}
-	if err == nil {
-		err = s.journal.Append(record)
-	}
-	if err != nil {
+	if err := s.journal.Append(record); err != nil {
 		return s.fail(err)
 	}
 	applied := make(chan struct{})

@@ -58,7 +58,7 @@ type Journal struct {
 	broken error // why nothing can be appended any more
 
 	mu       sync.Mutex
-	segments []*segment // full ones, oldest first, then those that may be used again
+	segments []*segment // all but current, oldest first: the first may be used again
 	number   uint64     // of the newest file
 }
 
