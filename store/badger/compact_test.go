@@ -1,7 +1,6 @@
 package badger
 
 import (
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -17,9 +16,7 @@ func openSmall(t *testing.T, dir string, after time.Duration) *Store {
 	t.Helper()
 	options, err := Options{MemTableSize: minMemTableSize}.withDefaults()
 	require.NoError(t, err)
-	for _, d := range []string{dbDir, bodiesDir} {
-		require.NoError(t, os.MkdirAll(filepath.Join(dir, d), 0o700))
-	}
+	require.NoError(t, makeDirs(dir))
 	db, err := openDB(dir, options)
 	require.NoError(t, err)
 	s, err := newStore(dir, db, options)

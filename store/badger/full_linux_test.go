@@ -169,7 +169,7 @@ func TestFullDiskBody(t *testing.T) {
 func TestFullJournal(t *testing.T) {
 	dir := t.TempDir()
 	disk := filepath.Join(dir, journalDir)
-	require.NoError(t, os.Mkdir(disk, 0o700))
+	require.NoError(t, makeDirs(dir))
 	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=600k"); err != nil {
 		t.Skipf("a small disk needs mount(2): %v", err)
 	}

@@ -25,8 +25,15 @@ import (
 func openJournal(dir string, db *badger.DB, key *bodyKey, options Options) (*journal.Journal, error) {
 	o := journal.Options{
 		SegmentSize: options.segmentSize(),
-		Applied:     func() (first, last uint64, err error) { return logs(filepath.Join(dir, dbDir)) },
-		Logger:      options.Logger,
+		Applied: func() (first, last uint64, err error) {
+			path := filepath.Join(dir, dbDir)
+			first, last, err = logs(path)
+			if err == nil { // Badger syncs the table that takes a log's place, but not its name
+				err = syncDir(path)
+			}
+			return first, last, err
+		},
+		Logger: options.Logger,
 	}
 	if key != nil { // from then on, whether the database is encrypted now or not
 		o.Secret = key.secret[:]

@@ -64,10 +64,8 @@ func Open(dir string, options Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("task store: %w", err)
 	}
-	for _, d := range []string{dir, filepath.Join(dir, dbDir), filepath.Join(dir, bodiesDir)} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return nil, fmt.Errorf("task store: %w", err)
-		}
+	if err := makeDirs(dir); err != nil {
+		return nil, fmt.Errorf("task store: %w", err)
 	}
 	if err := checkRoom(dir, options); err != nil {
 		return nil, err
@@ -82,6 +80,16 @@ func Open(dir string, options Options) (*Store, error) {
 	}
 	s.start()
 	return s, nil
+}
+
+// makeDirs makes the directories of a store, unless they are there.
+func makeDirs(dir string) error {
+	for _, name := range []string{dbDir, journalDir, bodiesDir} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func newStore(dir string, db *badger.DB, options Options) (*Store, error) {

@@ -18,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"os"
 	"slices"
 	"sync"
 
@@ -35,7 +34,7 @@ type Options struct {
 	Secret []byte
 	// Applied tells where the records that were replayed or appended so far,
 	// all of which the caller has applied, may still be at risk: they are
-	// safe once first has become larger than last is now. Both only grow.
+	// safe, for good, once first has become larger than last is now. Both only grow.
 	Applied func() (first, last uint64, err error)
 	// Logger gets what was found damaged. Nil: nothing is logged.
 	Logger *zap.Logger
@@ -47,7 +46,7 @@ type Journal struct {
 	dir     string
 	options Options
 
-	next    uint64 // number of the next record
+	number  uint64 // of the next record
 	current *segment
 	seal    *sealer // of current
 	// buffer is what is to be written at offset base: whole pages, the first
@@ -59,10 +58,10 @@ type Journal struct {
 
 	mu       sync.Mutex
 	segments []*segment // all but current, oldest first: the first may be used again
-	number   uint64     // of the newest file
+	files    uint64     // how many were made
 }
 
-// Open opens the journal in a directory, which is made if it is not there, and
+// Open opens the journal in a directory, which must be there for good, and
 // calls replay with each record that may be needed, in the order in which they
 // were appended. A record is valid only during the call. An error of replay
 // ends Open and is returned; all records will be told again.
@@ -72,17 +71,15 @@ func Open(dir string, options Options, replay func(record []byte) error) (*Journ
 	if options.Logger == nil {
 		options.Logger = zap.NewNop()
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
 	options.SegmentSize = (options.SegmentSize + pageSize - 1) / pageSize * pageSize
 	j := &Journal{dir: dir, options: options}
-	if err := j.read(replay); err != nil {
-		return nil, errors.Join(err, j.Close())
+	replayed, err := j.read(replay)
+	if err == nil {
+		// What was replayed is in the files that were found, until it is safe. A
+		// file that ended in the middle of a record is not continued.
+		err = j.next(replayed...)
 	}
-	// What was replayed is in the files that were found, until it is safe. A
-	// file that ended in the middle of a record is not continued.
-	if err := j.begin(); err != nil {
+	if err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
 	return j, nil
@@ -101,12 +98,7 @@ func (j *Journal) Reserve(size int) error {
 	if int64(size)+int64(headerSize+overhead) > j.options.SegmentSize {
 		return fmt.Errorf("a record of %d bytes does not fit into a journal's file of %d bytes", size, j.options.SegmentSize)
 	}
-	_, last, err := j.options.Applied()
-	if err != nil {
-		return err
-	}
-	j.current.applied = last
-	return j.begin()
+	return j.next(j.current)
 }
 
 // fits says whether the current file has room for a record.
@@ -124,12 +116,12 @@ func (j *Journal) Append(record []byte) error {
 	start := len(j.buffer)
 	j.buffer = slices.Grow(j.buffer, len(record)+overhead+pageSize)
 	j.buffer = append(j.buffer, make([]byte, recordHeader)...)
-	j.buffer = j.seal.append(j.buffer, record, j.next)
+	j.buffer = j.seal.append(j.buffer, record, j.number)
 	head, payload := j.buffer[start:start+recordHeader], j.buffer[start+recordHeader:]
 	binary.LittleEndian.PutUint32(head[4:], uint32(len(payload)))
-	binary.LittleEndian.PutUint64(head[8:], j.next)
+	binary.LittleEndian.PutUint64(head[8:], j.number)
 	binary.LittleEndian.PutUint32(head, j.current.checksum(j.buffer[start+4:]))
-	j.next++
+	j.number++
 
 	end := len(j.buffer)
 	whole := (end + pageSize - 1) / pageSize * pageSize

@@ -28,6 +28,7 @@ func (a *applied) options() Options {
 // reopen opens a journal, and returns what it told.
 func reopen(t testing.TB, dir string, options Options) (*Journal, []string) {
 	t.Helper()
+	require.NoError(t, os.MkdirAll(dir, 0o700))
 	var told []string
 	j, err := Open(dir, options, func(record []byte) error {
 		told = append(told, string(record))

@@ -84,11 +84,12 @@ func (s *segment) remove() error {
 	return s.file.Close()
 }
 
-// read finds the files, and replays the newest records that have no gap.
-func (j *Journal) read(replay func([]byte) error) error {
+// read finds the files, and replays the newest records that have no gap. It
+// returns the files that have them.
+func (j *Journal) read(replay func([]byte) error) (needed []*segment, err error) {
 	entries, err := os.ReadDir(j.dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, entry := range entries {
 		if filepath.Ext(entry.Name()) != extension {
@@ -96,53 +97,52 @@ func (j *Journal) read(replay func([]byte) error) error {
 		}
 		s, err := openSegment(filepath.Join(j.dir, entry.Name()), j.options.Secret)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		j.segments = append(j.segments, s)
 	}
 	slices.SortFunc(j.segments, func(a, b *segment) int { return cmp.Compare(a.first, b.first) })
-	j.next = 1
-	var needed []*segment
+	j.number = 1
 	for _, s := range j.segments {
 		if s.count == 0 {
 			continue
 		}
-		if len(needed) > 0 && s.first != j.next {
+		if len(needed) > 0 && s.first != j.number {
 			// Files are given up oldest first: what is before a gap is not needed
 			// either. Or else a file is damaged: then the database has what is
 			// missing, unless the power failed as well. To replay what is before the
 			// gap would take back what is in it.
 			j.options.Logger.Error("the journal of the task store has a gap: a file in it was damaged or removed; going on with what the database has",
-				zap.String("before", s.path), zap.Uint64("from", j.next), zap.Uint64("to", s.first-1))
+				zap.String("before", s.path), zap.Uint64("from", j.number), zap.Uint64("to", s.first-1))
 			needed = nil
 		}
 		needed = append(needed, s)
-		j.next = s.first + s.count
+		j.number = s.first + s.count
 	}
 	for _, s := range needed {
-		content, err := os.ReadFile(s.path)
+		content, err := os.ReadFile(s.path) // again: all of them may be too much to keep
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if _, err := s.records(content, j.options.Secret, replay); err != nil {
-			return fmt.Errorf("journal %s: %w", s.path, err)
+			return nil, fmt.Errorf("journal %s: %w", s.path, err)
 		}
 	}
-	_, last, err := j.options.Applied()
-	for _, s := range needed {
-		s.applied = last
-	}
-	return err
+	return needed, nil
 }
 
-// begin makes a file the current one: one that is not needed any more, or a
-// new one. Its header is written with its first record.
-func (j *Journal) begin() error {
-	first, _, err := j.options.Applied()
+// next goes on to another file: one that is not needed any more, or a new one.
+// Its header is written with its first record. Those that are full now, or were
+// replayed, are needed until what they have is safe.
+func (j *Journal) next(full ...*segment) error {
+	first, last, err := j.options.Applied()
 	if err != nil {
 		return err
 	}
-	h := header{kind: plain, first: j.next}
+	for _, s := range full {
+		s.applied = last
+	}
+	h := header{kind: plain, first: j.number}
 	if j.options.Secret != nil {
 		h.kind = sealed
 	}
@@ -197,8 +197,8 @@ func (j *Journal) unneeded(first uint64) (*segment, error) {
 // grow makes a new file.
 func (j *Journal) grow() (*segment, error) {
 	for {
-		j.number++
-		s, err := makeSegment(filepath.Join(j.dir, fmt.Sprintf("%06d%s", j.number, extension)), j.options.SegmentSize)
+		j.files++
+		s, err := makeSegment(filepath.Join(j.dir, fmt.Sprintf("%06d%s", j.files, extension)), j.options.SegmentSize)
 		if !errors.Is(err, os.ErrExist) {
 			return s, err
 		}
