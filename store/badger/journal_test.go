@@ -117,13 +117,15 @@ func TestJournalIsGivenBack(t *testing.T) {
 	require.Empty(t, journalFiles(t, s))
 }
 
-// A log that a crash has left without content does not keep the store from opening.
+// Logs that a crash has left without content do not keep the store from opening.
 func TestEmptyLog(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, Options{})
 	one := create(t, s, 10)
 	require.NoError(t, s.Close())
-	require.NoError(t, os.WriteFile(filepath.Join(dir, dbDir, "00009"+logExtension), nil, 0o600))
+	for _, name := range []string{"00009", "00010", "00011"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, dbDir, name+logExtension), nil, 0o600))
+	}
 	s = open(t, dir, Options{})
 	_, err := s.Load(t.Context(), one.ID)
 	require.NoError(t, err)

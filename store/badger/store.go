@@ -135,6 +135,9 @@ func (s *Store) start() {
 	s.running.Go(func() { s.compactor.run(ctx, s) })
 }
 
+// manyLogs is more than Badger has at a time.
+const manyLogs = 16
+
 // openDB opens Badger, and says in better words why it does not.
 func openDB(dir string, options Options) (*badger.DB, error) {
 	path := filepath.Join(dir, dbDir)
@@ -142,7 +145,7 @@ func openDB(dir string, options Options) (*badger.DB, error) {
 		return nil, err
 	}
 	db, err := badger.Open(options.badgerOptions(dir))
-	if err != nil && strings.Contains(err.Error(), "Create a new file") {
+	for tries := 0; tries < manyLogs && err != nil && strings.Contains(err.Error(), "Create a new file"); tries++ {
 		// A log has no content, since the machine crashed when it was made. Badger
 		// has given it some in passing, but calls it an error.
 		db, err = badger.Open(options.badgerOptions(dir))
