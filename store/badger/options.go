@@ -17,8 +17,9 @@ type Options struct {
 	Logger *zap.Logger
 
 	// EncryptionKey encrypts everything on disk with AES (the database), AES-GCM
-	// (the journal) and ChaCha20-Poly1305 (large bodies): 16, 24 or 32 random bytes. Nil: no
-	// encryption. It must be the key of the directory; see RotateKey to change it.
+	// (the journal) and ChaCha20-Poly1305 (large bodies): 16, 24 or 32 random
+	// bytes. Nil: no encryption. It must be the key of the directory; see
+	// RotateKey to change it.
 	EncryptionKey []byte
 	// EncryptionKeyRotation is how long a data key is used for new files;
 	// data keys are kept in the directory, encrypted with EncryptionKey.

@@ -108,7 +108,7 @@ func (s *space) lookUp() {
 		s.database = diskUsage(filepath.Join(s.dir, dbDir)) + diskUsage(filepath.Join(s.dir, journalDir))
 	}
 	// Both memtables may be written out, too, and the journal grow meanwhile.
-	s.headroom = 2*s.memTable + 2*s.memTable + compaction(s.db.Levels())
+	s.headroom = 4*s.memTable + compaction(s.db.Levels())
 }
 
 // compaction is how much room a compaction takes: it writes its outcome before
