@@ -2,7 +2,6 @@ package badger
 
 import (
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -32,25 +31,11 @@ func openSmall(t *testing.T, dir string, after time.Duration) *Store {
 }
 
 // createMany creates tasks of 20 kB.
-func createMany(t *testing.T, s *Store, n int) (tasks []*task.Task) {
+func createMany(t *testing.T, s *Store, n int) []*task.Task {
 	t.Helper()
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	for range 16 {
-		all.Go(func() {
-			for range n / 16 {
-				one := newTask()
-				if err := s.Create(t.Context(), one, newRequest(20_000), nil); err != nil {
-					t.Error(err)
-					return
-				}
-				mu.Lock()
-				tasks = append(tasks, one)
-				mu.Unlock()
-			}
-		})
-	}
-	all.Wait()
+	tasks, refusals := createAtMost(t, s, n)
+	require.Empty(t, refusals)
+	require.Len(t, tasks, n)
 	return tasks
 }
 

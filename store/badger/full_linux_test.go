@@ -2,9 +2,9 @@ package badger
 
 import (
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -53,29 +53,13 @@ func fill(t *testing.T, path string, left int64) {
 
 var smallOptions = Options{MemTableSize: minMemTableSize, MinFree: 4 << 20}
 
-// untilFull creates tasks until one is refused.
-func untilFull(t *testing.T, s *Store) (tasks []*task.Task) {
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	for range 8 {
-		all.Go(func() {
-			for {
-				one := newTask()
-				err := s.Create(t.Context(), one, newRequest(20_000), nil)
-				if errors.Is(err, task.ErrNoSpace) {
-					return
-				}
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				mu.Lock()
-				tasks = append(tasks, one)
-				mu.Unlock()
-			}
-		})
+// untilFull creates tasks until there is no space.
+func untilFull(t *testing.T, s *Store) []*task.Task {
+	t.Helper()
+	tasks, refusals := createAtMost(t, s, math.MaxInt)
+	for _, err := range refusals {
+		require.ErrorIs(t, err, task.ErrNoSpace)
 	}
-	all.Wait()
 	return tasks
 }
 

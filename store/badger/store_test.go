@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"io"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,6 +74,35 @@ func create(t testing.TB, s *Store, size int) *task.Task {
 	one := newTask()
 	require.NoError(t, s.Create(t.Context(), one, newRequest(size), nil))
 	return one
+}
+
+// createAtMost creates tasks of 20 kB, several at a time, each of which ends
+// when one is refused.
+func createAtMost(t *testing.T, s *Store, n int) (tasks []*task.Task, refusals []error) {
+	var left atomic.Int64
+	left.Store(int64(n))
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for left.Add(-1) >= 0 {
+				one := newTask()
+				err := s.Create(t.Context(), one, newRequest(20_000), nil)
+				mu.Lock()
+				if err == nil {
+					tasks = append(tasks, one)
+				} else {
+					refusals = append(refusals, err)
+				}
+				mu.Unlock()
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	return tasks, refusals
 }
 
 func putBody(t testing.TB, s *Store, id task.ID, part task.Part, body []byte) {
