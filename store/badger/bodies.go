@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/ringback/ringback/store/badger/durable"
 	"github.com/ringback/ringback/task"
 )
 
@@ -134,7 +135,7 @@ func (b *bodies) create(name bodyName) (*bodyWriter, error) {
 	err := open()
 	if errors.Is(err, os.ErrNotExist) {
 		if err = os.Mkdir(filepath.Dir(path), 0o700); err == nil || errors.Is(err, os.ErrExist) {
-			err = errors.Join(syncDir(b.dir), open())
+			err = errors.Join(durable.Dir(b.dir), open())
 		}
 	}
 	if err != nil {
@@ -215,7 +216,7 @@ func (w *bodyWriter) Commit() error {
 	}
 	w.ended = true
 	w.store.bodies.note(w.name)
-	return syncDir(filepath.Dir(w.path))
+	return durable.Dir(filepath.Dir(w.path))
 }
 
 func (w *bodyWriter) Discard() error {
@@ -227,19 +228,10 @@ func (w *bodyWriter) Discard() error {
 	return os.Remove(w.temporary)
 }
 
-// syncDir makes durable which files are in a directory.
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
-// syncParent does the same for the directory that path is in, if it may be
-// read: it may belong to someone else.
+// syncParent makes durable which files are in the directory that path is in, if
+// it may be read: it may belong to someone else.
 func syncParent(path string) error {
-	err := syncDir(filepath.Dir(path))
+	err := durable.Dir(filepath.Dir(path))
 	if errors.Is(err, os.ErrPermission) {
 		return nil
 	}

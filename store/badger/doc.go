@@ -7,7 +7,8 @@
 //	commit.go   the one goroutine that commits steps, many at a time
 //	attach.go   small requests and responses are kept with their task
 //	journal.go  what a commit leaves in the journal, and how it is read again
-//	journal/    makes it durable
+//	journal/    keeps it until it is in a table
+//	durable/    syncs
 //	read.go     Load, LoadRequest, LoadResponse, List
 //	queue.go    Due and Expired
 //	keys.go     the keys, and how records become values

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/ringback/ringback/store/badger/durable"
 	"github.com/ringback/ringback/store/badger/journal"
 )
 
@@ -29,7 +30,7 @@ func openJournal(dir string, db *badger.DB, key *bodyKey, options Options) (*jou
 			path := filepath.Join(dir, dbDir)
 			first, last, err = logs(path)
 			if err == nil { // Badger syncs the table that takes a log's place, but not its name
-				err = syncDir(path)
+				err = durable.Dir(path)
 			}
 			return first, last, err
 		},

@@ -14,6 +14,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 
+	"github.com/ringback/ringback/store/badger/durable"
 	"github.com/ringback/ringback/store/badger/journal"
 	"github.com/ringback/ringback/task"
 )
@@ -106,7 +107,7 @@ func newStore(dir string, db *badger.DB, options Options) (*Store, error) {
 		return nil, err
 	}
 	// The key of the bodies may have been made just now, and it is the journal's, too.
-	if err := errors.Join(db.Sync(), syncDir(filepath.Join(dir, dbDir)), syncDir(dir), syncParent(dir)); err != nil {
+	if err := errors.Join(db.Sync(), durable.Dir(filepath.Join(dir, dbDir)), durable.Dir(dir), syncParent(dir)); err != nil {
 		return nil, err
 	}
 	if s.journal, err = openJournal(dir, db, bodyKey, options); err != nil {

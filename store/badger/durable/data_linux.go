@@ -1,4 +1,4 @@
-package journal
+package durable
 
 import (
 	"errors"
@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syncData makes durable what was written, but not the time when it was.
-func syncData(file *os.File) error {
+// Data makes durable what was written to a file, but not the time when it was.
+func Data(file *os.File) error {
 	for {
 		err := unix.Fdatasync(int(file.Fd()))
 		if !errors.Is(err, unix.EINTR) {

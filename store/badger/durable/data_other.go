@@ -1,8 +1,8 @@
 //go:build !linux
 
-package journal
+package durable
 
 import "os"
 
-// syncData makes durable what was written.
-func syncData(file *os.File) error { return file.Sync() }
+// Data makes durable what was written to a file.
+func Data(file *os.File) error { return file.Sync() }

@@ -5,7 +5,6 @@
 //	journal.go  Open, Append, Trim, Remove
 //	segment.go  the files, and which of them may be used again
 //	record.go   what a file holds, and how it is read
-//	sync_*.go   makes a file durable
 //
 // The files have a fixed size, are filled with zeros when they are made, and
 // are used again when what they hold is not needed any more: then a sync
@@ -22,6 +21,8 @@ import (
 	"sync"
 
 	"go.uber.org/zap"
+
+	"github.com/ringback/ringback/store/badger/durable"
 )
 
 // Options are the options of a journal.
@@ -181,7 +182,7 @@ func (j *Journal) Remove() error {
 			return err
 		}
 	}
-	return syncDir(j.dir)
+	return durable.Dir(j.dir)
 }
 
 func (j *Journal) all() []*segment {

@@ -2,8 +2,10 @@ package journal
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/ringback/ringback/store/badger/durable"
 )
 
 // applied is a caller that has applied what it was told and appended, but has
@@ -256,9 +260,9 @@ func TestUnreadable(t *testing.T) {
 		require.NoError(t, err)
 		if options.Secret != nil && bytes.Equal(options.Secret, good.Secret) {
 			other := bytes.Clone(before)
-			other[len(magic)] = 2
-			h := header{kind: sealed}
-			copy(other, h.encodeVersion(2))
+			other[len(magic)] = version + 1
+			end := headerSize - 4
+			binary.LittleEndian.PutUint32(other[end:], crc32.Checksum(other[:end], castagnoli))
 			require.NoError(t, os.WriteFile(path, other, 0o600))
 		}
 		options.SegmentSize, options.Applied = good.SegmentSize, good.Applied
@@ -384,6 +388,6 @@ func BenchmarkRaw(b *testing.B) {
 	for b.Loop() {
 		_, err := file.Write(record)
 		require.NoError(b, err)
-		require.NoError(b, syncData(file))
+		require.NoError(b, durable.Data(file))
 	}
 }

@@ -38,9 +38,7 @@ type header struct {
 	first uint64
 }
 
-func (h *header) encode() []byte { return h.encodeVersion(version) }
-
-func (h *header) encodeVersion(version byte) []byte {
+func (h *header) encode() []byte {
 	b := make([]byte, 0, headerSize)
 	b = append(b, magic...)
 	b = append(b, version, h.kind)

@@ -10,6 +10,8 @@ import (
 	"slices"
 
 	"go.uber.org/zap"
+
+	"github.com/ringback/ringback/store/badger/durable"
 )
 
 const extension = ".journal"
@@ -60,7 +62,7 @@ func makeSegment(path string, size int64) (s *segment, err error) {
 		err = file.Sync()
 	}
 	if err == nil {
-		err = syncDir(filepath.Dir(path))
+		err = durable.Dir(filepath.Dir(path))
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.remove())
@@ -73,7 +75,7 @@ func (s *segment) write(b []byte, at int64) error {
 	if _, err := s.file.WriteAt(b, at); err != nil {
 		return err
 	}
-	return syncData(s.file)
+	return durable.Data(s.file)
 }
 
 func (s *segment) remove() error {
@@ -203,13 +205,4 @@ func (j *Journal) grow() (*segment, error) {
 			return s, err
 		}
 	}
-}
-
-// syncDir makes durable which files a directory has.
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
