@@ -44,8 +44,8 @@ type BadgerStore struct {
 	// MinFree is how many bytes must be free on the disk for requests to be
 	// accepted. Default: 64 MiB. Negative: nothing is checked.
 	MinFree int64 `json:"min_free,omitempty"`
-	// MemTableSize is how many bytes of new records are held in memory, twice at
-	// most; 64 MiB is good for sustained load. Default: 16 MiB.
+	// MemTableSize is how many bytes of new records are held in memory, two and a
+	// half times at most; 64 MiB is good for sustained load. Default: 16 MiB.
 	MemTableSize int64 `json:"memtable_size,omitempty"`
 
 	key []byte

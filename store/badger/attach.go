@@ -1,10 +1,7 @@
 package badger
 
 import (
-	"errors"
 	"sync"
-
-	"github.com/dgraph-io/badger/v4"
 
 	"github.com/ringback/ringback/task"
 )
@@ -18,7 +15,7 @@ const (
 	maxAttachedResponse = 256
 )
 
-// buffers are for records on their way to Badger, which copies them.
+// buffers are for records on their way to the journal, which copies them.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // putTask writes the task's record, and with it that of its request or
@@ -52,7 +49,7 @@ func putTask[R task.Request | task.Response](s *Store, p *step, t *task.Task, le
 	return putBytes(s, p, letter, b)
 }
 
-// recycle gives the step's buffer to another one, when Badger is done with it.
+// recycle gives the step's buffer to another one.
 func (p *step) recycle() {
 	const large = 64 << 10
 	if p.buffer != nil && cap(*p.buffer) <= large {
@@ -65,16 +62,9 @@ func (p *step) recycle() {
 // to the present record goes over to the new one, unless the step drops or
 // replaces it. task.ErrNotFound: the task was removed, and must not come back
 // as half of one.
-func carry(txn *badger.Txn, p *step, dropRequest, newResponse bool) error {
-	item, err := txn.Get(p.writes[0].key)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return task.ErrNotFound
-	}
-	if err != nil {
-		return err
-	}
-	return item.Value(func(v []byte) error {
-		request, response := attachments(v)
+func carry(v *view, p *step, dropRequest, newResponse bool) error {
+	return v.get(p.writes[0].key, func(value []byte) error {
+		request, response := attachments(value)
 		switch {
 		case request != nil && !dropRequest:
 			p.attach(task.RequestPart, requestKey, request)
@@ -112,16 +102,9 @@ func attachments(v []byte) (request, response []byte) {
 
 // getPart reads the record of a task's request or response, wherever it is;
 // task.ErrNotFound.
-func getPart[R task.Request | task.Response](txn *badger.Txn, part task.Part, letter byte, id task.ID) (record *R, err error) {
-	item, err := txn.Get(key(taskKey, id))
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, task.ErrNotFound
-	}
-	if err != nil {
-		return nil, err
-	}
-	err = item.Value(func(v []byte) error {
-		request, response := attachments(v)
+func getPart[R task.Request | task.Response](v *view, part task.Part, letter byte, id task.ID) (record *R, err error) {
+	err = v.get(key(taskKey, id), func(value []byte) error {
+		request, response := attachments(value)
 		attached := response
 		if part == task.RequestPart {
 			attached = request
@@ -135,5 +118,5 @@ func getPart[R task.Request | task.Response](txn *badger.Txn, part task.Part, le
 	if record != nil || err != nil {
 		return record, err
 	}
-	return getRecord[R](txn, letter, id)
+	return getRecord[R](v, letter, id)
 }

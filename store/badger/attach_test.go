@@ -14,7 +14,7 @@ import (
 // letters are those of all keys of the store, in order.
 func letters(t *testing.T, s *Store) (all string) {
 	t.Helper()
-	require.NoError(t, s.settleAll(t.Context()))
+	require.NoError(t, s.writeRecent(t.Context()))
 	require.NoError(t, s.db.View(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{})
 		defer it.Close()
@@ -111,11 +111,11 @@ func TestStoreWithoutAttachments(t *testing.T) {
 	require.NoError(t, s.db.Update(func(txn *badger.Txn) error {
 		record, err := task.Append([]byte{0}, subject)
 		require.NoError(t, err)
-		require.NoError(t, txn.Set(key(taskKey, subject.ID), record))
+		require.NoError(t, txn.Set([]byte(key(taskKey, subject.ID)), record))
 		record, err = task.Append([]byte{0}, request)
 		require.NoError(t, err)
-		require.NoError(t, txn.Set(key(requestKey, subject.ID), record))
-		return txn.Set(key(dueKey, subject.ID), encodeDue(subject.Due()))
+		require.NoError(t, txn.Set([]byte(key(requestKey, subject.ID)), record))
+		return txn.Set([]byte(key(dueKey, subject.ID)), encodeDue(subject.Due()))
 	}))
 	got, err := s.LoadRequest(t.Context(), subject.ID)
 	require.NoError(t, err)

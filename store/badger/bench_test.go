@@ -57,7 +57,7 @@ func BenchmarkCreate(b *testing.B) {
 				alone += func() float64 {
 					options, err := Options{}.withDefaults()
 					require.NoError(b, err)
-					db, err := openDB(b.TempDir(), options)
+					db, err := badger.Open(options.badgerOptions(b.TempDir()).WithSyncWrites(true))
 					require.NoError(b, err)
 					defer db.Close()
 					return perSecond(b, callers, func() error {
@@ -66,7 +66,7 @@ func BenchmarkCreate(b *testing.B) {
 						if err != nil {
 							return err
 						}
-						return db.Update(func(txn *badger.Txn) error { return txn.Set(key(requestKey, t.ID), record) })
+						return db.Update(func(txn *badger.Txn) error { return txn.Set([]byte(key(requestKey, t.ID)), record) })
 					})
 				}()
 				inMemory += func() float64 {

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
 
-	"github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 
 	"github.com/ringback/ringback/task"
@@ -23,8 +21,8 @@ type step struct {
 	writes writes // all of them, or none
 	// guard may refuse the step, or add as many writes, of short keys, as later
 	// says, and so many bytes of values as carried says. It sees the steps before
-	// this one, those of its own transaction as well. May be nil.
-	guard   func(*badger.Txn) error
+	// this one, those of its own commit as well. May be nil.
+	guard   func(*view) error
 	later   int
 	carried int64
 	// sweep lists the bodies to remove once the step is durable.
@@ -32,8 +30,11 @@ type step struct {
 	// failure is what to log when the step fails and nobody waits for it;
 	// empty if somebody does.
 	failure string
-	// gone says that the task is no more after the step.
-	gone bool
+	// isNew says that the task is not there before the step, and gone that it is
+	// not there after it.
+	isNew, gone bool
+	// turn has all that is recent written to Badger.
+	turn bool
 
 	state atomic.Int32  // see stepWaiting
 	done  chan struct{} // closed when err is final and the bodies are removed
@@ -57,7 +58,7 @@ func newStep(id task.ID, need need) *step {
 	return p
 }
 
-// size is an upper bound of what the step takes of a transaction.
+// size is an upper bound of what the step takes of a record of the journal.
 func (p *step) size() int64 { return p.writes.size() + int64(p.later)*128 + p.carried }
 
 // queueLength bounds the steps that wait: the memory they take, and how far
@@ -104,12 +105,12 @@ func (s *Store) do(ctx context.Context, p *step) error {
 	return p.wait(ctx)
 }
 
-// maxStep is how much one transaction takes.
+// maxStep is how much one commit takes: as much as one transaction of Badger.
 func (s *Store) maxStep() int64 { return s.db.MaxBatchSize() - 4096 }
 
 // commit is the one goroutine that writes. It never lingers: what has come in
-// during one transaction makes the next, and what those bring who are only
-// waiting for a processor, since a larger batch leaves more of it to them.
+// during one commit makes the next, and what those bring who are only waiting
+// for a processor, since a larger batch leaves more of it to them.
 func (s *Store) commit() {
 	var batch []*step
 	for first := range s.queue {
@@ -135,23 +136,23 @@ func (s *Store) commit() {
 		}
 		clear(batch)
 	}
-	s.catchUp()
+	if s.space.check(toRemove) == nil && s.turn(func() {}) == nil { // or else the next start does it
+		s.catchUp()
+	}
 }
 
-// commitSome commits as many steps as fit into one transaction, and returns
-// the others. It finishes each step with its own outcome.
+// commitSome commits as many steps as fit into one record of the journal, and
+// returns the others. It finishes each step with its own outcome.
 func (s *Store) commitSome(steps []*step) (rest []*step) {
-	s.catchUp()
-	txn := s.db.NewTransaction(true)
-	defer txn.Discard()
-
-	var size, count int64
-	var taken []*step
+	var size int64
+	var taken, refused []*step
+	v := &view{batch: s.batch, recent: s.recent, db: s.db}
 	room := s.space.room()
+	s.recent.mu.RLock()
 	for len(steps) > 0 {
 		p := steps[0]
-		n, c := p.size(), int64(len(p.writes)+p.later)
-		if size > 0 && (size+n > s.maxStep() || count+c >= s.db.MaxBatchCount()) {
+		n := p.size()
+		if size > 0 && size+n > s.maxStep() {
 			break
 		}
 		steps = steps[1:]
@@ -159,29 +160,41 @@ func (s *Store) commitSome(steps []*step) (rest []*step) {
 			s.end(p, context.Canceled) // nobody is there to see it
 			continue
 		}
-		if err := s.apply(txn, p, room); err != nil {
-			s.finish(p, err)
+		if p.err = s.take(v, p, room); p.err != nil {
+			refused = append(refused, p)
 			continue
 		}
-		size, count = size+n, count+c
+		size += n
 		taken = append(taken, p)
 	}
-	if size > 0 {
-		err := s.commitTxn(txn, taken, size)
-		for _, p := range taken {
-			s.expiry.note(p.writes)
-			s.finish(p, err)
-		}
-		return steps
+	s.recent.mu.RUnlock()
+	v.close()
+	clear(s.batch)
+	var err error
+	if size > 0 { // or they only wait for what was before
+		err = s.keep(taken, size)
 	}
-	for _, p := range taken { // nothing to write: those who wait for what was before
-		s.finish(p, nil)
+	for _, p := range taken {
+		if err == nil {
+			s.expiry.note(p.writes)
+		}
+		if p.turn {
+			s.finish(p, s.turn(func() {}))
+			continue
+		}
+		s.finish(p, err)
+	}
+	for _, p := range refused { // now, as what refuses one may be another of this commit
+		if err != nil && p.guard != nil {
+			p.err = err
+		}
+		s.finish(p, p.err)
 	}
 	return steps
 }
 
-// apply puts one step into the transaction, whole or not at all.
-func (s *Store) apply(txn *badger.Txn, p *step, room need) error {
+// take takes one step into the commit, whole or not at all.
+func (s *Store) take(v *view, p *step, room need) error {
 	if p.need > room {
 		return task.ErrNoSpace
 	}
@@ -189,73 +202,43 @@ func (s *Store) apply(txn *badger.Txn, p *step, room need) error {
 		return err
 	}
 	if p.guard != nil {
-		if err := p.guard(txn); err != nil {
+		if err := p.guard(v); err != nil {
 			return err
 		}
 	}
 	for _, w := range p.writes {
-		var err error
-		if w.value == nil {
-			err = txn.Delete(w.key)
-		} else {
-			err = txn.Set(w.key, w.value)
-		}
-		if err != nil { // sizes were checked: can't be, and must not end in half a step
-			panic(fmt.Sprintf("badger store: write of %d bytes: %v", len(w.value), err))
+		if letter := w.key[0]; letter != dueKey && letter != expiryKey { // which no guard reads
+			v.batch[w.key] = w.value
 		}
 	}
 	return nil
 }
 
-// commitTxn makes the steps durable, and has the database begin to apply them.
-// After a failure nothing more is written: a later sync may claim success for
-// pages that the kernel gave up on, and without a memtable Badger ends the
-// process.
-func (s *Store) commitTxn(txn *badger.Txn, steps []*step, size int64) error {
+// keep makes steps durable, and seen by readers. After a failure nothing more
+// is written: a later sync may claim success for pages that the kernel gave up
+// on.
+func (s *Store) keep(steps []*step, size int64) error {
 	if s.beforeCommit != nil {
 		if err := s.beforeCommit(); err != nil {
 			return err
 		}
 	}
-	record := slices.Grow(s.record[:0], int(size))
-	for _, p := range steps {
-		record = appendWrites(record, p.writes)
-	}
-	if s.record = record; cap(record) > maxRecord {
-		s.record = nil
-	}
-	if err := s.journal.Reserve(len(record)); err != nil {
+	if err := s.journal.Reserve(int(size)); err != nil {
 		// Nothing was written. It may work the next time.
 		return noSpace(fmt.Errorf("task store can't begin another file of its journal: %w", err))
 	}
+	record := s.recent.record(steps)
 	if err := s.journal.Append(record); err != nil {
+		s.recent.forget(record)
 		return s.fail(err)
 	}
-	applied := make(chan struct{})
-	s.applied, s.applying = applied, steps
-	txn.CommitWith(func(err error) {
-		if err != nil {
-			s.fail(err) // the journal has the steps: they are there after a restart
-		}
-		close(applied)
-	})
+	s.recent.add(steps)
 	s.space.wrote(size)
 	s.compactor.wrote(size)
-	return nil
-}
-
-// catchUp waits until the database has the latest transaction. Readers do so
-// by themselves: in Badger a transaction begins when those that were sent to
-// be committed before it are done.
-func (s *Store) catchUp() {
-	if s.applied == nil {
-		return
-	}
-	<-s.applied
-	for _, p := range s.applying {
+	for _, p := range steps {
 		p.recycle()
 	}
-	s.applied, s.applying = nil, nil
+	return nil
 }
 
 // fail stops the store.
@@ -265,9 +248,6 @@ func (s *Store) fail(err error) error {
 	s.log.Error("task store stops writing; restart when the cause is mended", zap.Error(err))
 	return err
 }
-
-// maxRecord is how many bytes are kept for the next record of the journal.
-const maxRecord = 1 << 20
 
 // failed is why nothing can be written any more; nil as long as it can.
 func (s *Store) failed() error {

@@ -2,6 +2,7 @@ package badger
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"runtime/debug"
 	"sync"
@@ -9,8 +10,6 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
-
-	"github.com/ringback/ringback/task"
 )
 
 // compactor decides when the database is compacted, instead of Badger's own
@@ -33,7 +32,7 @@ type compactor struct {
 
 	mu         sync.Mutex
 	lastWrite  time.Time
-	written    int64 // bytes since wake
+	written    int64 // bytes to Badger since wake
 	unreturned int64 // bytes since memory was given back to the system
 	resting    bool  // no timer runs: the next write wakes
 	gone       int   // tasks removed since the last compaction
@@ -63,19 +62,30 @@ func newCompactor(db *badger.DB, space *space, memTable int64) *compactor {
 // wrote says that so many bytes were written just now.
 func (c *compactor) wrote(n int64) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.lastWrite = time.Now()
-	c.written += n
 	c.unreturned += n
-	wake := c.resting || c.written >= c.memTable
-	if wake {
-		c.resting, c.written = false, 0
+	if c.resting {
+		c.wakeUp()
 	}
-	c.mu.Unlock()
-	if wake {
-		select {
-		case c.wake <- struct{}{}:
-		default:
-		}
+}
+
+// filled says that Badger has got so many bytes.
+func (c *compactor) filled(n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.written += n
+	if c.written >= c.memTable {
+		c.wakeUp()
+	}
+}
+
+// wakeUp has the compactor look for work. The caller has the lock.
+func (c *compactor) wakeUp() {
+	c.resting, c.written = false, 0
+	select {
+	case c.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -108,8 +118,17 @@ func (c *compactor) rest() bool {
 	return c.resting
 }
 
-// returnSpace gives back the files of the journal that are not needed now.
-func (s *Store) returnSpace() {
+// tidy gives back what is not needed when it is quiet: memory, and files of
+// the journal.
+func (s *Store) tidy(ctx context.Context) {
+	if s.enter() != nil {
+		return
+	}
+	defer s.leave()
+	if err := s.writeRecent(ctx); err != nil && ctx.Err() == nil {
+		s.log.Warn("task store keeps more in memory than it would have to", zap.Error(err))
+	}
+	s.compactor.returnMemory()
 	if err := s.journal.Trim(); err != nil {
 		s.log.Warn("journal of the task store was not trimmed", zap.Error(err))
 	}
@@ -173,17 +192,18 @@ func (c *compactor) run(ctx context.Context, s *Store) {
 		}
 		var err error
 		switch quiet := c.quiet() == 0; {
+		case c.crowded(): // first, as writers may wait for it, and compact for them
+			err = c.flatten()
 		case quiet && (c.removals() >= c.enough || c.removals() > 0 && c.space.room() < toCreate):
 			err = s.compact(ctx)
-		case c.crowded(), quiet && c.db.Levels()[0].NumTables >= fewTables:
+		case quiet && c.db.Levels()[0].NumTables >= fewTables:
 			err = c.flatten()
 		}
 		if err != nil && !failing && ctx.Err() == nil {
 			s.log.Warn("task store was not compacted; trying again until it works", zap.Error(err))
 		}
 		if failing = err != nil; !failing && c.rest() {
-			c.returnMemory()
-			s.returnSpace()
+			s.tidy(ctx)
 			timer.Stop()
 			continue
 		}
@@ -213,29 +233,35 @@ func (s *Store) compact(ctx context.Context) error {
 	return nil
 }
 
-// flush has the memtable written out. Badger does that when the memtable is
-// full, and only then: so it is filled.
+// flush has all that was written so far written out into tables. Badger does
+// that when the memtable is full, and only then: so it is filled.
 func (s *Store) flush(ctx context.Context) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
 	defer s.leave()
+	if err := s.writeRecent(ctx); err != nil {
+		return err
+	}
 	path := filepath.Join(s.dir, dbDir)
 	_, full, err := logs(path)
 	if err != nil {
 		return err
 	}
-	fill := make([]byte, s.chunk)
-	name := []byte{metaKey, 'f'}
+	name, fill := []byte{metaKey, 'f'}, make([]byte, s.chunk)
 	for last := full; last == full; { // until there is another log
-		if err := s.put(ctx, name, fill); err != nil {
+		if err := errors.Join(ctx.Err(), s.space.check(toSave)); err != nil {
+			return err
+		}
+		// The journal need not have it: it means nothing.
+		if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(name, fill) }); err != nil {
 			return err
 		}
 		if _, last, err = logs(path); err != nil {
 			return err
 		}
 	}
-	if err := s.put(ctx, name, nil); err != nil {
+	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Delete(name) }); err != nil {
 		return err
 	}
 	for range 200 { // the log of a memtable is deleted when it was written out
@@ -250,10 +276,4 @@ func (s *Store) flush(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func (s *Store) put(ctx context.Context, key, value []byte) error {
-	p := newStep(task.ID{}, toSave)
-	p.writes.set(key, value)
-	return s.do(ctx, p)
 }

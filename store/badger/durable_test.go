@@ -160,3 +160,46 @@ func TestNoNewJournalFile(t *testing.T) {
 	require.NoError(t, os.Rename(path+"-away", path))
 	create(t, s, 50_000)
 }
+
+// A step that is refused because of another one of the same commit is refused
+// when that is durable, and shares its failure.
+func TestRefusedBySameCommit(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	broken := errors.New("broken")
+	entered, proceed := make(chan struct{}), make(chan error)
+	s.beforeCommit = func() error {
+		entered <- struct{}{}
+		return <-proceed
+	}
+	for _, want := range []error{broken, nil} {
+		go s.Create(t.Context(), newTask(), newRequest(10), nil) // holds up the others
+		<-entered
+		key := &task.IdempotencyKey{Name: [32]byte{1}}
+		outcomes := make(chan error, 2)
+		for range 2 {
+			go func() { outcomes <- s.Create(t.Context(), newTask(), newRequest(10), key) }()
+		}
+		require.Eventually(t, func() bool { return len(s.queue) == 2 }, 10*time.Second, time.Millisecond)
+		proceed <- nil
+		<-entered
+		select {
+		case err := <-outcomes:
+			t.Fatalf("Create returned %v before the commit", err)
+		case <-time.After(20 * time.Millisecond): // there is no event for what must not happen
+		}
+		proceed <- want
+		first, second := <-outcomes, <-outcomes
+		if want != nil {
+			require.ErrorIs(t, first, want)
+			require.ErrorIs(t, second, want)
+			continue
+		}
+		if first != nil {
+			first, second = second, first
+		}
+		var duplicate *task.DuplicateError
+		require.NoError(t, first)
+		require.ErrorAs(t, second, &duplicate)
+	}
+	s.beforeCommit = nil
+}

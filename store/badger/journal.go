@@ -15,15 +15,17 @@ import (
 	"github.com/ringback/ringback/store/badger/journal"
 )
 
-// The steps of a transaction are one record of the journal, which is on the
-// disk before Badger has them. Badger's own log is not synced: that is written
-// through mapped memory, and the kernel then interrupts the other processors
-// for each page, which costs three times what a sync of the journal does. After
-// a crash of the machine the log may have holes; what is in it is in the
-// journal as well, until Badger has made a table of it and deletes it.
+// The steps of a commit are one record of the journal, which is on the disk
+// before anybody is told, and before Badger has them. Badger's own log is not
+// synced: that is written through mapped memory, and the kernel then interrupts
+// the other processors for each page, which costs three times what a sync of
+// the journal does. After a crash of the machine the log may have holes; what
+// is in it is in the journal as well, until Badger has made a table of it and
+// deletes it.
 
 // openJournal opens the journal beside a database, and has the database catch up.
-func openJournal(dir string, db *badger.DB, key *bodyKey, options Options) (*journal.Journal, error) {
+// full is told when a file of it is full.
+func openJournal(dir string, db *badger.DB, key *bodyKey, full func(func()) error, options Options) (*journal.Journal, error) {
 	o := journal.Options{
 		SegmentSize: options.segmentSize(),
 		Applied: func() (first, last uint64, err error) {
@@ -34,6 +36,7 @@ func openJournal(dir string, db *badger.DB, key *bodyKey, options Options) (*jou
 			}
 			return first, last, err
 		},
+		Full:   full,
 		Logger: options.Logger,
 	}
 	if key != nil { // from then on, whether the database is encrypted now or not
@@ -44,9 +47,9 @@ func openJournal(dir string, db *badger.DB, key *bodyKey, options Options) (*jou
 		defer batch.Cancel()
 		err := eachWrite(record, func(w write) error {
 			if w.value == nil {
-				return batch.Delete(w.key)
+				return batch.Delete([]byte(w.key))
 			}
-			return batch.Set(w.key, w.value)
+			return batch.Set([]byte(w.key), w.value)
 		})
 		if errors.Is(err, badger.ErrTxnTooBig) {
 			err = errors.New("a step in it is more than the task store can write at once: raise the memtable size to what it was")
@@ -83,20 +86,19 @@ func logs(path string) (first, last uint64, err error) {
 
 const logExtension = ".mem"
 
-// appendWrites appends writes to a record of the journal: for each its key,
-// led by its length, and its value, led by its length plus one; zero if the
-// key is deleted.
-func appendWrites(b []byte, all writes) []byte {
-	for _, w := range all {
-		b = binary.AppendUvarint(b, uint64(len(w.key)))
-		b = append(b, w.key...)
-		if w.value == nil {
-			b = append(b, 0)
-			continue
-		}
-		b = binary.AppendUvarint(b, uint64(len(w.value))+1)
-		b = append(b, w.value...)
+// appendWrite appends a write to a record of the journal: its key, led by its
+// length, and its value, led by its length plus one; zero if the key is
+// deleted. The write's value refers to the record from then on.
+func appendWrite(b []byte, w *write) []byte {
+	b = binary.AppendUvarint(b, uint64(len(w.key)))
+	b = append(b, w.key...)
+	if w.value == nil {
+		return append(b, 0)
 	}
+	b = binary.AppendUvarint(b, uint64(len(w.value))+1)
+	start := len(b)
+	b = append(b, w.value...)
+	w.value = b[start:len(b):len(b)]
 	return b
 }
 
@@ -120,9 +122,11 @@ func eachWrite(record []byte, each func(write) error) error {
 	}
 	for len(record) > 0 {
 		var w write
+		var key []byte
 		n, err := length()
 		if err == nil {
-			w.key, err = next(n)
+			key, err = next(n)
+			w.key = string(key)
 		}
 		if err == nil {
 			n, err = length()

@@ -2,12 +2,9 @@ package badger
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/dgraph-io/badger/v4"
 
 	"github.com/ringback/ringback/task"
 )
@@ -25,30 +22,31 @@ const (
 	metaKey     = 'm' // the store's own
 )
 
-func key(letter byte, id task.ID) []byte {
-	k := make([]byte, 1+len(id))
+func key(letter byte, id task.ID) string {
+	var k [1 + len(id)]byte
 	k[0] = letter
 	copy(k[1:], id[:])
-	return k
+	return string(k[:])
 }
 
-func idOf(key []byte) (id task.ID) {
+func idOf[K string | []byte](key K) (id task.ID) {
 	copy(id[:], key[len(key)-len(id):])
 	return id
 }
 
-func keyOfName(name [32]byte) []byte { return append([]byte{nameKey}, name[:]...) }
+func keyOfName(name []byte) string { return string(nameKey) + string(name) }
 
-func keyOfChunk(letter byte, id task.ID, n byte) []byte {
-	return append(key(chunkKey, id), letter, n)
+func keyOfChunk(letter byte, id task.ID, n byte) string {
+	return key(chunkKey, id) + string([]byte{letter, n})
 }
 
 // keyOfExpiry has the time to the microsecond, as records have it.
-func keyOfExpiry(at time.Time, id task.ID) []byte {
-	k := make([]byte, 1+8, 1+8+len(id))
+func keyOfExpiry(at time.Time, id task.ID) string {
+	var k [1 + 8 + len(id)]byte
 	k[0] = expiryKey
 	binary.BigEndian.PutUint64(k[1:], microseconds(at))
-	return append(k, id[:]...)
+	copy(k[1+8:], id[:])
+	return string(k[:])
 }
 
 func microseconds(t time.Time) uint64 {
@@ -87,13 +85,16 @@ func decodeDue(id task.ID, v []byte) (due task.Due, ok bool) {
 }
 
 // write is one key that a step sets, or with a nil value deletes.
-type write struct{ key, value []byte }
+type write struct {
+	key   string
+	value []byte
+}
 
 // writes are what a step writes.
 type writes []write
 
-func (w *writes) set(key, value []byte) { *w = append(*w, write{key, value}) }
-func (w *writes) delete(key []byte)     { *w = append(*w, write{key, nil}) }
+func (w *writes) set(key string, value []byte) { *w = append(*w, write{key, value}) }
+func (w *writes) delete(key string)            { *w = append(*w, write{key, nil}) }
 
 // setRecord sets a record: one value, led by the number of values that hold
 // the rest. There is a rest only for giants, of hundreds of kilobytes: that
@@ -120,30 +121,19 @@ func (w writes) size() (n int64) {
 }
 
 // getRecord reads a record that setRecord set; task.ErrNotFound.
-func getRecord[R task.Record](txn *badger.Txn, letter byte, id task.ID) (*R, error) {
-	item, err := txn.Get(key(letter, id))
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, task.ErrNotFound
-	}
-	if err != nil {
-		return nil, err
-	}
-	return readRecord[R](txn, item, letter, id)
-}
-
-func readRecord[R task.Record](txn *badger.Txn, item *badger.Item, letter byte, id task.ID) (record *R, err error) {
-	err = item.Value(func(v []byte) error {
-		record, err = readValue[R](txn, v, letter, id)
+func getRecord[R task.Record](v *view, letter byte, id task.ID) (record *R, err error) {
+	err = v.get(key(letter, id), func(value []byte) error {
+		record, err = readValue[R](v, value, letter, id)
 		return err
 	})
 	return record, err
 }
 
-func readValue[R task.Record](txn *badger.Txn, v []byte, letter byte, id task.ID) (*R, error) {
-	if len(v) > 0 && v[0] == 0 { // nearly always
-		return unmarshal[R](v[1:], letter, id)
+func readValue[R task.Record](v *view, value []byte, letter byte, id task.ID) (*R, error) {
+	if len(value) > 0 && value[0] == 0 { // nearly always
+		return unmarshal[R](value[1:], letter, id)
 	}
-	whole, err := joinChunks(txn, v, letter, id)
+	whole, err := joinChunks(v, value, letter, id)
 	if err != nil {
 		return nil, fmt.Errorf("%s of task %s: %w", nameOf(letter), id, err)
 	}
@@ -158,22 +148,18 @@ func unmarshal[R task.Record](b []byte, letter byte, id task.ID) (*R, error) {
 	return record, nil
 }
 
-func joinChunks(txn *badger.Txn, v []byte, letter byte, id task.ID) ([]byte, error) {
-	if len(v) == 0 {
+func joinChunks(v *view, value []byte, letter byte, id task.ID) ([]byte, error) {
+	if len(value) == 0 {
 		return nil, fmt.Errorf("%w: it is empty", task.ErrBadRecord)
 	}
-	whole := slices.Clone(v[1:])
-	for n := range v[0] {
-		item, err := txn.Get(keyOfChunk(letter, id, n))
-		if err != nil {
-			return nil, fmt.Errorf("%w: part %d of it: %w", task.ErrBadRecord, n+1, err)
-		}
-		err = item.Value(func(v []byte) error {
-			whole = append(whole, v...)
+	whole := slices.Clone(value[1:])
+	for n := range value[0] {
+		err := v.get(keyOfChunk(letter, id, n), func(chunk []byte) error {
+			whole = append(whole, chunk...)
 			return nil
 		})
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: part %d of it: %v", task.ErrBadRecord, n+1, err)
 		}
 	}
 	return whole, nil

@@ -36,9 +36,9 @@ type Options struct {
 	// bodies are refused with task.ErrNoSpace. Zero: no bound.
 	MaxBytes int64
 
-	// MemTableSize is how many bytes of new records are held in memory, twice
-	// at most, before they are sorted into files. More is faster under
-	// sustained load (64 MiB is good) and takes that much memory. It also
+	// MemTableSize is how many bytes of new records are held in memory, two and
+	// a half times at most, before they are sorted into files. More is faster
+	// under sustained load (64 MiB is good) and takes that much memory. It also
 	// bounds the size of one record, to about a seventh. At least 1 MiB.
 	// Zero: 16 MiB.
 	MemTableSize int64
@@ -119,7 +119,8 @@ func (o Options) valueThreshold() int64 {
 	return min(maxValueThreshold, o.MemTableSize*15/100)
 }
 
-// segmentSize is the size of a file of the journal. A transaction must fit.
+// segmentSize is the size of a file of the journal, and of a generation of
+// what is recent. A transaction must fit.
 func (o Options) segmentSize() int64 { return o.MemTableSize / 4 }
 
 // logger is a zap logger for Badger. What Badger calls information is detail

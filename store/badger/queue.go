@@ -1,14 +1,12 @@
 package badger
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"sync"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 
 	"github.com/ringback/ringback/task"
@@ -25,38 +23,33 @@ func (s *Store) Due(ctx context.Context, each func(task.Due) error) error {
 	if err := s.settleAll(ctx); err != nil {
 		return err
 	}
-	return s.db.View(func(txn *badger.Txn) error {
-		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{dueKey}})
-		defer it.Close()
-		var id task.ID
-		told := func(v []byte) error {
-			due, ok := decodeDue(id, v)
-			if !ok {
-				due = s.dueOf(txn, id)
-			}
-			if due.Action == task.ActionRemove {
-				return nil
-			}
-			return each(due)
+	n := 0
+	err := s.each(string(dueKey), false, func(k, value []byte) error {
+		if n++; n&1023 == 0 && ctx.Err() != nil {
+			return ctx.Err()
 		}
-		n := 0
-		for it.Rewind(); it.Valid(); it.Next() {
-			if n++; n&1023 == 0 && ctx.Err() != nil {
-				return ctx.Err()
-			}
-			item := it.Item()
-			id = idOf(item.Key())
-			if err := item.Value(told); err != nil {
-				return err
-			}
+		due, ok := decodeDue(idOf(k), value)
+		if !ok {
+			due = s.dueOf(idOf(k))
 		}
-		return ctx.Err()
+		if due.Action == task.ActionRemove {
+			return nil
+		}
+		return each(due)
 	})
+	if err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 // dueOf is what is due of a task whose entry under dueKey can't be read.
-func (s *Store) dueOf(txn *badger.Txn, id task.ID) task.Due {
-	t, err := getRecord[task.Task](txn, taskKey, id)
+func (s *Store) dueOf(id task.ID) task.Due {
+	var t *task.Task
+	err := s.view(id, func(v *view) (err error) {
+		t, err = getRecord[task.Task](v, taskKey, id)
+		return err
+	})
 	if err != nil {
 		s.log.Error("due task can't be read", zap.Stringer("task_id", id), zap.Error(err))
 		return task.Due{ID: id, Action: task.ActionCall}
@@ -75,49 +68,44 @@ func (s *Store) Expired(ctx context.Context, now time.Time, limit int) ([]task.I
 		return nil, err
 	}
 	var ids []task.ID
-	var outdated [][]byte
+	var outdated []string
 	s.expiry.scan.Lock()
 	defer s.expiry.scan.Unlock()
-	from := s.expiry.begin()
-	err := s.db.View(func(txn *badger.Txn) error {
-		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{expiryKey}})
-		defer it.Close()
-		var first []byte // that is still there
-		for it.Seek(from); it.Valid() && len(ids) < limit; it.Next() {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			k := it.Item().KeyCopy(nil)
-			if len(k) < 1+8+len(task.ID{}) || binary.BigEndian.Uint64(k[1:]) > microseconds(now) {
-				if first == nil {
-					first = k
-				}
-				break
-			}
+	first := "" // that is still there
+	err := s.each(s.expiry.begin(), false, func(k, _ []byte) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		name := string(k)
+		early := len(k) == 1+8+len(task.ID{}) && binary.BigEndian.Uint64(k[1:]) <= microseconds(now)
+		if early && len(ids) < limit {
 			id := idOf(k)
-			err := checkExpiry(txn, k, id)
+			err := s.view(id, func(v *view) error { return checkExpiry(v, name, id) })
 			switch {
 			case err == nil:
 				ids = append(ids, id)
 			case errors.Is(err, errOutdated):
-				outdated = append(outdated, k)
-				continue
+				outdated = append(outdated, name)
+				return nil
 			case errors.Is(err, task.ErrBadRecord):
 				s.log.Error("expired task is kept", zap.Stringer("task_id", id), zap.Error(err))
 			default:
 				return err
 			}
-			if first == nil {
-				first = k
-			}
 		}
-		if first != nil {
-			s.expiry.advance(first)
+		if first == "" {
+			first = name
+		}
+		if !early || len(ids) >= limit {
+			return errEnough
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	if first != "" {
+		s.expiry.advance(first)
 	}
 	s.dropOutdated(ctx, outdated)
 	return ids, nil
@@ -128,15 +116,15 @@ var errOutdated = errors.New("expiry is outdated")
 // checkExpiry returns nil if the task is to be removed at the time that is in
 // the key, and errOutdated if it is not, since it was removed or is to be
 // delivered again.
-func checkExpiry(txn *badger.Txn, k []byte, id task.ID) error {
-	t, err := getRecord[task.Task](txn, taskKey, id)
+func checkExpiry(v *view, k string, id task.ID) error {
+	t, err := getRecord[task.Task](v, taskKey, id)
 	if errors.Is(err, task.ErrNotFound) {
 		return errOutdated
 	}
 	if err != nil {
 		return err
 	}
-	if action, at := t.Next(); action != task.ActionRemove || !bytes.Equal(keyOfExpiry(at, id), k) {
+	if action, at := t.Next(); action != task.ActionRemove || keyOfExpiry(at, id) != k {
 		return errOutdated
 	}
 	return nil
@@ -144,12 +132,12 @@ func checkExpiry(txn *badger.Txn, k []byte, id task.ID) error {
 
 // dropOutdated deletes keys that mean nothing any more. That it may fail does
 // not matter: the next Expired finds them again.
-func (s *Store) dropOutdated(ctx context.Context, keys [][]byte) {
+func (s *Store) dropOutdated(ctx context.Context, keys []string) {
 	for _, k := range keys {
 		p := newStep(idOf(k), toRemove)
 		p.writes.delete(k)
-		p.guard = func(txn *badger.Txn) error {
-			if err := checkExpiry(txn, k, p.id); !errors.Is(err, errOutdated) {
+		p.guard = func(v *view) error {
+			if err := checkExpiry(v, k, p.id); !errors.Is(err, errOutdated) {
 				return errors.Join(err, errors.New("expiry is in use again"))
 			}
 			return nil
@@ -166,27 +154,27 @@ type expiryCursor struct {
 	scan sync.Mutex // held while keys are looked through
 
 	mu     sync.Mutex
-	key    []byte
-	lowest []byte // that was written since the scan began
+	key    string // or empty
+	lowest string // that was written since the scan began, or empty
 }
 
 // begin returns the key to seek.
-func (c *expiryCursor) begin() []byte {
+func (c *expiryCursor) begin() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lowest = nil
-	if c.key == nil {
-		return []byte{expiryKey}
+	c.lowest = ""
+	if c.key == "" {
+		return string(expiryKey)
 	}
 	return c.key
 }
 
 // advance moves the cursor to the first key that the scan found, or to one
 // that was written meanwhile, which it may not have seen.
-func (c *expiryCursor) advance(key []byte) {
+func (c *expiryCursor) advance(key string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lowest != nil && bytes.Compare(c.lowest, key) < 0 {
+	if c.lowest != "" && c.lowest < key {
 		key = c.lowest
 	}
 	c.key = key
@@ -201,13 +189,13 @@ func (c *expiryCursor) note(w writes) {
 	}
 }
 
-func (c *expiryCursor) noteKey(key []byte) {
+func (c *expiryCursor) noteKey(key string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.key != nil && bytes.Compare(key, c.key) < 0 {
+	if c.key != "" && key < c.key {
 		c.key = key
 	}
-	if c.lowest == nil || bytes.Compare(key, c.lowest) < 0 {
+	if c.lowest == "" || key < c.lowest {
 		c.lowest = key
 	}
 }

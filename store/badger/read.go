@@ -1,11 +1,10 @@
 package badger
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"strings"
 
-	"github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 
 	"github.com/ringback/ringback/task"
@@ -13,26 +12,26 @@ import (
 
 // Load implements [task.Store].
 func (s *Store) Load(ctx context.Context, id task.ID) (*task.Task, error) {
-	return load(ctx, s, id, func(txn *badger.Txn) (*task.Task, error) {
-		return getRecord[task.Task](txn, taskKey, id)
+	return load(ctx, s, id, func(v *view) (*task.Task, error) {
+		return getRecord[task.Task](v, taskKey, id)
 	})
 }
 
 // LoadRequest implements [task.Store].
 func (s *Store) LoadRequest(ctx context.Context, id task.ID) (*task.Request, error) {
-	return load(ctx, s, id, func(txn *badger.Txn) (*task.Request, error) {
-		return getPart[task.Request](txn, task.RequestPart, requestKey, id)
+	return load(ctx, s, id, func(v *view) (*task.Request, error) {
+		return getPart[task.Request](v, task.RequestPart, requestKey, id)
 	})
 }
 
 // LoadResponse implements [task.Store].
 func (s *Store) LoadResponse(ctx context.Context, id task.ID) (*task.Response, error) {
-	return load(ctx, s, id, func(txn *badger.Txn) (*task.Response, error) {
-		return getPart[task.Response](txn, task.ResponsePart, responseKey, id)
+	return load(ctx, s, id, func(v *view) (*task.Response, error) {
+		return getPart[task.Response](v, task.ResponsePart, responseKey, id)
 	})
 }
 
-func load[R task.Record](ctx context.Context, s *Store, id task.ID, get func(*badger.Txn) (*R, error)) (record *R, err error) {
+func load[R task.Record](ctx context.Context, s *Store, id task.ID, get func(*view) (*R, error)) (record *R, err error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
@@ -40,8 +39,8 @@ func load[R task.Record](ctx context.Context, s *Store, id task.ID, get func(*ba
 	if err := s.settle(ctx, id); err != nil {
 		return nil, err
 	}
-	err = s.db.View(func(txn *badger.Txn) error {
-		record, err = get(txn)
+	err = s.view(id, func(v *view) error {
+		record, err = get(v)
 		return err
 	})
 	return record, err
@@ -57,33 +56,34 @@ func (s *Store) List(ctx context.Context, match func(*task.Task) bool, after tas
 	if err := s.settleAll(ctx); err != nil {
 		return nil, err
 	}
+	from := key(taskKey, after)
+	if after.IsZero() {
+		from = string(taskKey) + strings.Repeat("\xff", len(after)+1)
+	}
 	var tasks []*task.Task
-	err := s.db.View(func(txn *badger.Txn) error {
-		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{taskKey}, Reverse: true})
-		defer it.Close()
-		start := key(taskKey, after)
-		if after.IsZero() {
-			start = append([]byte{taskKey}, bytes.Repeat([]byte{0xff}, len(after)+1)...)
+	err := s.each(from, true, func(k, value []byte) error {
+		if len(tasks) >= limit {
+			return errEnough
 		}
-		for it.Seek(start); it.Valid() && len(tasks) < limit; it.Next() {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			id := idOf(it.Item().Key())
-			if id == after {
-				continue
-			}
-			t, err := readRecord[task.Task](txn, it.Item(), taskKey, id)
-			if errors.Is(err, task.ErrBadRecord) {
-				s.log.Error("task left out of a list", zap.Error(err))
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			if match == nil || match(t) {
-				tasks = append(tasks, t)
-			}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		id := idOf(k)
+		if id == after {
+			return nil
+		}
+		t, err := s.taskOf(id, value)
+		switch {
+		case errors.Is(err, task.ErrBadRecord):
+			s.log.Error("task left out of a list", zap.Error(err))
+			return nil
+		case errors.Is(err, task.ErrNotFound): // by now
+			return nil
+		case err != nil:
+			return err
+		}
+		if match == nil || match(t) {
+			tasks = append(tasks, t)
 		}
 		return nil
 	})
@@ -91,4 +91,16 @@ func (s *Store) List(ctx context.Context, match func(*task.Task) bool, after tas
 		return nil, err
 	}
 	return tasks, nil
+}
+
+// taskOf reads the task that has a value.
+func (s *Store) taskOf(id task.ID, value []byte) (t *task.Task, err error) {
+	if len(value) > 0 && value[0] == 0 {
+		return unmarshal[task.Task](value[1:], taskKey, id)
+	}
+	err = s.view(id, func(v *view) error { // as the rest of it may have changed
+		t, err = getRecord[task.Task](v, taskKey, id)
+		return err
+	})
+	return t, err
 }

@@ -11,9 +11,10 @@ import (
 	"github.com/ringback/ringback/task"
 )
 
-func spoil(t *testing.T, s *Store, key, value []byte) {
+func spoil(t *testing.T, s *Store, key string, value []byte) {
 	t.Helper()
-	require.NoError(t, s.db.Update(func(txn *badger.Txn) error { return txn.Set(key, value) }))
+	require.NoError(t, s.writeRecent(t.Context()))
+	require.NoError(t, s.db.Update(func(txn *badger.Txn) error { return txn.Set([]byte(key), value) }))
 }
 
 // A record that can't be read is told of wherever it belongs, and is kept.
@@ -62,6 +63,7 @@ func TestBadRecord(t *testing.T) {
 func TestGiants(t *testing.T) {
 	dir := t.TempDir()
 	keys := func(s *Store) (all []string) {
+		require.NoError(t, s.writeRecent(t.Context()))
 		require.NoError(t, s.db.View(func(txn *badger.Txn) error {
 			it := txn.NewIterator(badger.IteratorOptions{})
 			defer it.Close()

@@ -107,7 +107,8 @@ func (s *space) lookUp() {
 	if s.maxBytes > 0 {
 		s.database = diskUsage(filepath.Join(s.dir, dbDir)) + diskUsage(filepath.Join(s.dir, journalDir))
 	}
-	// Both memtables may be written out, too, and the journal grow meanwhile.
+	// Both memtables may be written out, too, what is recent to Badger's log, and
+	// the journal grow meanwhile.
 	s.headroom = 4*s.memTable + compaction(s.db.Levels())
 }
 

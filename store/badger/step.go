@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/ringback/ringback/task"
 )
 
@@ -17,13 +15,14 @@ func (s *Store) Create(ctx context.Context, t *task.Task, request *task.Request,
 	}
 	defer s.leave()
 	p := newStep(t.ID, toCreate)
+	p.isNew = true
 	if err := putTask(s, p, t, requestKey, request, request.Body, maxAttachedRequest); err != nil {
 		return err
 	}
 	putNext(p, t, true)
 	if idempotency != nil {
-		name := keyOfName(idempotency.Name)
-		p.guard = func(txn *badger.Txn) error { return checkName(txn, name) }
+		name := keyOfName(idempotency.Name[:])
+		p.guard = func(v *view) error { return checkName(v, name) }
 		p.writes.set(name, append(append([]byte{}, t.ID[:]...), idempotency.Fingerprint[:]...))
 		p.writes.set(key(ownKey, t.ID), idempotency.Name[:])
 	}
@@ -31,23 +30,20 @@ func (s *Store) Create(ctx context.Context, t *task.Task, request *task.Request,
 }
 
 // checkName refuses a name that is taken.
-func checkName(txn *badger.Txn, name []byte) error {
-	item, err := txn.Get(name)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return item.Value(func(v []byte) error {
+func checkName(v *view, name string) error {
+	err := v.get(name, func(value []byte) error {
 		duplicate := new(task.DuplicateError)
-		if len(v) != len(duplicate.ID)+len(duplicate.Fingerprint) {
-			return fmt.Errorf("idempotency key: %w: it has %d bytes", task.ErrBadRecord, len(v))
+		if len(value) != len(duplicate.ID)+len(duplicate.Fingerprint) {
+			return fmt.Errorf("idempotency key: %w: it has %d bytes", task.ErrBadRecord, len(value))
 		}
-		copy(duplicate.ID[:], v)
-		copy(duplicate.Fingerprint[:], v[len(duplicate.ID):])
+		copy(duplicate.ID[:], value)
+		copy(duplicate.Fingerprint[:], value[len(duplicate.ID):])
 		return duplicate
 	})
+	if errors.Is(err, task.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // Save implements [task.Store].
@@ -72,7 +68,7 @@ func (s *Store) Save(ctx context.Context, change task.Step) error {
 	putNext(p, t, false)
 	p.later, p.carried = 2, maxAttachedRequest+maxAttachedResponse+32
 	dropRequest, newResponse := change.DropRequest, change.Response != nil // the rest is the caller's again
-	p.guard = func(txn *badger.Txn) error { return carry(txn, p, dropRequest, newResponse) }
+	p.guard = func(v *view) error { return carry(v, p, dropRequest, newResponse) }
 	if !change.NoWait {
 		return s.do(ctx, p)
 	}
@@ -93,58 +89,47 @@ func (s *Store) Remove(ctx context.Context, id task.ID) error {
 		s.giants.drop(p, letter)
 	}
 	// Only the record knows the other keys. It is read where the steps before
-	// this one are done, and where reading does not wait for them: in Badger a
-	// reading transaction begins when the writing one before has been synced.
+	// this one are done.
 	p.later = 6
-	p.guard = func(txn *badger.Txn) error { return putRest(txn, p) }
+	p.guard = func(v *view) error { return putRest(v, p) }
 	s.compactor.removed()
 	return s.enqueueNoWait(ctx, p, "task was not removed")
 }
 
 // putRest deletes the keys of a task that depend on what it is.
-func putRest(txn *badger.Txn, p *step) error {
-	item, err := txn.Get(key(taskKey, p.id))
-	switch {
-	case err == nil:
-		err = item.Value(func(v []byte) error {
-			request, response := attachments(v)
-			if request == nil {
-				p.writes.delete(key(requestKey, p.id))
-			}
-			if response == nil {
-				p.writes.delete(key(responseKey, p.id))
-			}
-			t, err := readValue[task.Task](txn, v, taskKey, p.id)
-			if err == nil && !t.ExpiresAt.IsZero() {
-				p.writes.delete(keyOfExpiry(t.ExpiresAt, p.id))
-			}
-			if err != nil || t.Due().Action != task.ActionRemove {
-				p.writes.delete(key(dueKey, p.id))
-			}
-			if errors.Is(err, task.ErrBadRecord) {
-				return nil
-			}
-			return err
-		})
-		if err != nil {
-			return err
+func putRest(v *view, p *step) error {
+	err := v.get(key(taskKey, p.id), func(value []byte) error {
+		request, response := attachments(value)
+		if request == nil {
+			p.writes.delete(key(requestKey, p.id))
 		}
-	case errors.Is(err, badger.ErrKeyNotFound):
-	default:
+		if response == nil {
+			p.writes.delete(key(responseKey, p.id))
+		}
+		t, err := readValue[task.Task](v, value, taskKey, p.id)
+		if err == nil && !t.ExpiresAt.IsZero() {
+			p.writes.delete(keyOfExpiry(t.ExpiresAt, p.id))
+		}
+		if err != nil || t.Due().Action != task.ActionRemove {
+			p.writes.delete(key(dueKey, p.id))
+		}
+		if errors.Is(err, task.ErrBadRecord) {
+			return nil
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, task.ErrNotFound) {
 		return err
 	}
-	item, err = txn.Get(key(ownKey, p.id))
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	p.writes.delete(key(ownKey, p.id))
-	return item.Value(func(v []byte) error {
-		p.writes.delete(append([]byte{nameKey}, v...))
+	err = v.get(key(ownKey, p.id), func(name []byte) error {
+		p.writes.delete(key(ownKey, p.id))
+		p.writes.delete(keyOfName(name))
 		return nil
 	})
+	if errors.Is(err, task.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // enqueueNoWait enqueues a step that nobody waits for: readers of the same

@@ -42,12 +42,13 @@ type Store struct {
 	space     *space
 	compactor *compactor
 	journal   *journal.Journal
-	record    []byte        // of the journal, see commitTxn
-	applied   chan struct{} // closed when the database has the latest transaction; nil if it has
-	applying  []*step       // of that
+	recent    *recent
+	batch     map[string][]byte // see view; of the present commit
+	written   chan struct{}     // closed when the latest turn is over; nil if there was none
 
 	failure      atomic.Pointer[error] // see failed
 	beforeCommit func() error          // for tests: fails a commit
+	beforeWrite  func() error          // for tests: fails writing a generation to Badger
 
 	mu        sync.Mutex
 	closed    bool
@@ -100,6 +101,8 @@ func newStore(dir string, db *badger.DB, options Options) (*Store, error) {
 		db:        db,
 		chunk:     int(options.valueThreshold() / 2),
 		queue:     make(chan *step, queueLength),
+		recent:    newRecent(options.segmentSize()),
+		batch:     make(map[string][]byte),
 		committed: make(chan struct{}),
 	}
 	bodyKey, err := bodyKeyOf(db, len(options.EncryptionKey) > 0, time.Now())
@@ -110,7 +113,7 @@ func newStore(dir string, db *badger.DB, options Options) (*Store, error) {
 	if err := errors.Join(db.Sync(), durable.Dir(filepath.Join(dir, dbDir)), durable.Dir(dir), syncParent(dir)); err != nil {
 		return nil, err
 	}
-	if s.journal, err = openJournal(dir, db, bodyKey, options); err != nil {
+	if s.journal, err = openJournal(dir, db, bodyKey, s.turn, options); err != nil {
 		return nil, err
 	}
 	if err := s.giants.read(db); err != nil {
@@ -234,7 +237,7 @@ func (s *Store) Close() error {
 		s.running.Wait()
 		s.sweeper.close()
 		err := s.db.Close()
-		if err == nil && s.failed() == nil { // all of it is in tables
+		if err == nil && s.failed() == nil && s.recent.empty() { // all of it is in tables
 			err = s.journal.Remove()
 		} else {
 			err = errors.Join(err, s.journal.Close())

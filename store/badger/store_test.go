@@ -31,6 +31,15 @@ func TestStore(t *testing.T) {
 			})
 		})
 	}
+	t.Run("written", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T) storetest.Opener {
+			dir := t.TempDir()
+			return storetest.Opener{Open: func() (task.Store, error) {
+				s, err := Open(dir, Options{Logger: zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))})
+				return writing{s}, err
+			}}
+		})
+	})
 }
 
 // open opens a store that the test closes.

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
 
 	"github.com/ringback/ringback/task"
@@ -137,16 +136,15 @@ func (b *bodies) scanOne(s *Store, dir, base string, opened time.Time) error {
 // isOrphan says that there is no record for the body: of the request, which
 // comes after its body; or of the task, as its response may come any time.
 func (s *Store) isOrphan(name bodyName) (orphan bool, err error) {
-	err = s.db.View(func(txn *badger.Txn) error {
+	err = s.view(name.id, func(v *view) error {
 		if name.part == task.RequestPart {
-			_, err = getPart[task.Request](txn, task.RequestPart, requestKey, name.id)
-		} else {
-			_, err = txn.Get(key(taskKey, name.id))
+			_, err = getPart[task.Request](v, task.RequestPart, requestKey, name.id)
+			return err
 		}
-		return err
+		return v.get(key(taskKey, name.id), func([]byte) error { return nil })
 	})
 	switch {
-	case errors.Is(err, task.ErrNotFound), errors.Is(err, badger.ErrKeyNotFound):
+	case errors.Is(err, task.ErrNotFound):
 		return true, nil
 	case errors.Is(err, task.ErrBadRecord):
 		return false, nil // there is one

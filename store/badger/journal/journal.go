@@ -33,10 +33,16 @@ type Options struct {
 	// file that is derived from it. Nil: no encryption. It is needed as well to
 	// read what was encrypted.
 	Secret []byte
-	// Applied tells where the records that were replayed or appended so far,
-	// all of which the caller has applied, may still be at risk: they are
-	// safe, for good, once first has become larger than last is now. Both only grow.
+	// Applied tells where the records that the caller has applied so far may
+	// still be at risk: they are safe, for good, once first has become larger
+	// than last is now. Both only grow.
 	Applied func() (first, last uint64, err error)
+	// Full is called by Reserve or Append when a file is full and the next record
+	// goes to another. The caller calls release, from any goroutine, when it has
+	// applied all that was appended before; that of a later file does as well. An
+	// error of Full is returned by Reserve or Append. Nil: the caller has applied
+	// a record when it appends the next.
+	Full func(release func()) error
 	// Logger gets what was found damaged. Nil: nothing is logged.
 	Logger *zap.Logger
 }
@@ -78,7 +84,10 @@ func Open(dir string, options Options, replay func(record []byte) error) (*Journ
 	if err == nil {
 		// What was replayed is in the files that were found, until it is safe. A
 		// file that ended in the middle of a record is not continued.
-		err = j.next(replayed...)
+		err = j.next()
+	}
+	if err == nil && len(replayed) > 0 {
+		j.release(replayed[len(replayed)-1])
 	}
 	if err != nil {
 		return nil, errors.Join(err, j.Close())
@@ -99,7 +108,16 @@ func (j *Journal) Reserve(size int) error {
 	if int64(size)+int64(headerSize+overhead) > j.options.SegmentSize {
 		return fmt.Errorf("a record of %d bytes does not fit into a journal's file of %d bytes", size, j.options.SegmentSize)
 	}
-	return j.next(j.current)
+	full := j.current
+	if err := j.next(); err != nil {
+		return err
+	}
+	release := func() { j.release(full) }
+	if j.options.Full == nil {
+		release()
+		return nil
+	}
+	return j.options.Full(release)
 }
 
 // fits says whether the current file has room for a record.

@@ -391,3 +391,52 @@ func BenchmarkRaw(b *testing.B) {
 		require.NoError(b, durable.Data(file))
 	}
 }
+
+// A file is used again when what is in it was applied, and is safe; both, and
+// in this order.
+func TestRelease(t *testing.T) {
+	dir := t.TempDir()
+	caller := &applied{1, 1}
+	options := caller.options()
+	var releases []func()
+	full := errors.New("full")
+	var refuse bool
+	options.Full = func(release func()) error {
+		if refuse {
+			return full
+		}
+		releases = append(releases, release)
+		return nil
+	}
+	j, _ := reopen(t, dir, options)
+	want := appendAll(t, j, 0, 100)
+	files := len(paths(t, dir))
+	require.Len(t, releases, files-1)
+
+	caller.first, caller.last = 3, 3 // safe, but for what was not applied
+	require.NoError(t, j.Trim())
+	want = append(want, appendAll(t, j, 100, 120)...)
+	require.Greater(t, len(paths(t, dir)), files)
+
+	releases[1]() // the first and the second
+	require.NoError(t, j.Trim())
+	files = len(paths(t, dir))
+	caller.first = 4
+	require.NoError(t, j.Trim())
+	require.Len(t, paths(t, dir), files-2)
+	releases[0]() // late, and gone already
+	require.NoError(t, j.Close())
+	j, told := reopen(t, dir, options)
+	require.Equal(t, want[len(want)-len(told):], told)
+	require.Less(t, len(told), len(want))
+
+	refuse = true
+	var err error
+	var last int
+	for n := 0; err == nil; n++ {
+		last = n
+		err = j.Append([]byte(record(n)))
+	}
+	require.ErrorIs(t, err, full)
+	require.NoError(t, j.Append([]byte(record(last))))
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +26,9 @@ type segment struct {
 	count   uint64 // records that were found in it
 	applied uint64 // what has to be over before it may be used again
 }
+
+// unapplied is the applied of a file that has records which are not applied.
+const unapplied = math.MaxUint64
 
 // openSegment opens a file that is there, and counts its records.
 func openSegment(path string, secret []byte) (*segment, error) {
@@ -111,13 +115,17 @@ func (j *Journal) read(replay func([]byte) error) (needed []*segment, err error)
 		}
 		if len(needed) > 0 && s.first != j.number {
 			// Files are given up oldest first: what is before a gap is not needed
-			// either. Or else a file is damaged: then the database has what is
-			// missing, unless the power failed as well. To replay what is before the
-			// gap would take back what is in it.
+			// either. Or else a file is damaged, and the caller has what was in it
+			// only if that was applied. To replay what is before the gap would take
+			// back what is in it.
 			j.options.Logger.Error("the journal of the task store has a gap: a file in it was damaged or removed; going on with what the database has",
 				zap.String("before", s.path), zap.Uint64("from", j.number), zap.Uint64("to", s.first-1))
+			for _, s := range needed {
+				s.applied = 0
+			}
 			needed = nil
 		}
+		s.applied = unapplied
 		needed = append(needed, s)
 		j.number = s.first + s.count
 	}
@@ -134,15 +142,11 @@ func (j *Journal) read(replay func([]byte) error) (needed []*segment, err error)
 }
 
 // next goes on to another file: one that is not needed any more, or a new one.
-// Its header is written with its first record. Those that are full now, or were
-// replayed, are needed until what they have is safe.
-func (j *Journal) next(full ...*segment) error {
-	first, last, err := j.options.Applied()
+// Its header is written with its first record.
+func (j *Journal) next() error {
+	first, _, err := j.options.Applied()
 	if err != nil {
 		return err
-	}
-	for _, s := range full {
-		s.applied = last
 	}
 	h := header{kind: plain, first: j.number}
 	if j.options.Secret != nil {
@@ -163,12 +167,30 @@ func (j *Journal) next(full ...*segment) error {
 		return err
 	}
 	if j.current != nil {
+		j.current.applied = unapplied
 		j.segments = append(j.segments, j.current)
 	}
 	s.header = h
 	j.current, j.seal = s, seal
 	j.buffer, j.base = append(j.buffer[:0], s.encode()...), 0
 	return nil
+}
+
+// release says that the records in a file that is full, and in those before
+// it, are applied.
+func (j *Journal) release(full *segment) {
+	_, last, err := j.options.Applied()
+	if err != nil { // the next one will do it
+		j.options.Logger.Warn("a file of the journal of the task store is not used again for now", zap.String("file", full.path), zap.Error(err))
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, s := range j.segments[:slices.Index(j.segments, full)+1] {
+		if s.applied == unapplied {
+			s.applied = last
+		}
+	}
 }
 
 // spare is how many files that are not needed are kept, to be used again.
