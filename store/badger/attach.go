@@ -36,17 +36,17 @@ func putTask[R task.Request | task.Response](s *Store, p *step, t *task.Task, le
 		attached = len(b) <= min(alone+limit, s.chunk)
 	}
 	*p.buffer = b
-	if !attached {
-		b = b[:alone]
+	if attached || record == nil {
+		return putBytes(s, p, taskKey, b)
 	}
-	if err := putBytes(s, p, taskKey, b); err != nil || record == nil || attached {
+	if err := putBytes(s, p, taskKey, b[:alone:alone]); err != nil { // what is attached to it later, goes elsewhere
 		return err
 	}
-	b, err = task.Append([]byte{0}, record)
-	if err != nil {
+	if b, err = task.Append(append(b[:alone], 0), record); err != nil {
 		return err
 	}
-	return putBytes(s, p, letter, b)
+	*p.buffer = b
+	return putBytes(s, p, letter, b[alone:])
 }
 
 // recycle gives the step's buffer to another one.
