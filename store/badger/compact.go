@@ -89,11 +89,11 @@ func (c *compactor) wakeUp() {
 	}
 }
 
-// removed says that a task was removed.
-func (c *compactor) removed() {
+// removed says that so many tasks were removed from the database.
+func (c *compactor) removed(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.gone++
+	c.gone += n
 }
 
 // removals is how many tasks were removed since the last compaction.
@@ -118,20 +118,26 @@ func (c *compactor) rest() bool {
 	return c.resting
 }
 
-// tidy gives back what is not needed when it is quiet: memory, and files of
-// the journal.
-func (s *Store) tidy(ctx context.Context) {
+// tidy gives back what is not needed when it is quiet: memory, disk space, and
+// files of the journal.
+func (s *Store) tidy(ctx context.Context) error {
 	if s.enter() != nil {
-		return
+		return nil // it is being closed
 	}
 	defer s.leave()
-	if err := s.writeRecent(ctx); err != nil && ctx.Err() == nil {
-		s.log.Warn("task store keeps more in memory than it would have to", zap.Error(err))
+	if err := s.writeRecent(ctx); err != nil {
+		return err
 	}
-	s.compactor.returnMemory()
-	if err := s.journal.Trim(); err != nil {
-		s.log.Warn("journal of the task store was not trimmed", zap.Error(err))
+	c := s.compactor
+	var err error
+	switch removals := c.removals(); {
+	case removals >= c.enough, removals > 0 && c.space.room() < toCreate:
+		err = s.compact(ctx)
+	case c.db.Levels()[0].NumTables >= fewTables:
+		err = c.flatten()
 	}
+	c.returnMemory()
+	return errors.Join(err, s.journal.Trim())
 }
 
 // muchMemory is how many written bytes leave enough behind to give it back.
@@ -191,19 +197,16 @@ func (c *compactor) run(ctx context.Context, s *Store) {
 		case <-timer.C:
 		}
 		var err error
-		switch quiet := c.quiet() == 0; {
-		case c.crowded(): // first, as writers may wait for it, and compact for them
-			err = c.flatten()
-		case quiet && (c.removals() >= c.enough || c.removals() > 0 && c.space.room() < toCreate):
-			err = s.compact(ctx)
-		case quiet && c.db.Levels()[0].NumTables >= fewTables:
-			err = c.flatten()
+		quiet := c.quiet() == 0
+		if c.crowded() { // first, as writers may wait for it, and tidy for them
+			err, quiet = c.flatten(), false
+		} else if quiet {
+			err = s.tidy(ctx)
 		}
 		if err != nil && !failing && ctx.Err() == nil {
-			s.log.Warn("task store was not compacted; trying again until it works", zap.Error(err))
+			s.log.Warn("task store was not tidied up; trying again until it works", zap.Error(err))
 		}
-		if failing = err != nil; !failing && c.rest() {
-			s.tidy(ctx)
+		if failing = err != nil; !failing && quiet && c.rest() {
 			timer.Stop()
 			continue
 		}
@@ -236,10 +239,6 @@ func (s *Store) compact(ctx context.Context) error {
 // flush has all that was written so far written out into tables. Badger does
 // that when the memtable is full, and only then: so it is filled.
 func (s *Store) flush(ctx context.Context) error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.leave()
 	if err := s.writeRecent(ctx); err != nil {
 		return err
 	}

@@ -112,7 +112,7 @@ func TestJournalIsGivenBack(t *testing.T) {
 	}
 	require.Greater(t, len(journalFiles(t, s)), 3)
 	require.NoError(t, s.compact(t.Context()))
-	s.tidy(t.Context())
+	require.NoError(t, s.tidy(t.Context()))
 	require.LessOrEqual(t, len(journalFiles(t, s)), 3)
 	require.NoError(t, s.Close())
 	require.Empty(t, journalFiles(t, s))

@@ -224,12 +224,13 @@ func (s *Store) writeOut(g *generation) error {
 	const most = 256 // writes in one transaction, since readers have to wait for it
 	txn := s.db.NewTransaction(true)
 	defer func() { txn.Discard() }()
-	n, size := 0, int64(0)
+	n, removed, size := 0, 0, int64(0)
 	commit := func() error {
 		err := txn.Commit()
 		s.compactor.filled(size)
+		s.compactor.removed(removed)
 		txn = s.db.NewTransaction(true)
-		n, size = 0, 0
+		n, removed, size = 0, 0, 0
 		return err
 	}
 	for name, e := range g.entries {
@@ -249,13 +250,18 @@ func (s *Store) writeOut(g *generation) error {
 				err = put()
 			}
 		}
-		if n++; err == nil && n == most {
-			err = commit()
-		}
 		if err != nil {
 			return err
 		}
 		size += int64(len(k) + len(e.value))
+		if name[0] == taskKey && e.value == nil {
+			removed++
+		}
+		if n++; n == most {
+			if err := commit(); err != nil {
+				return err
+			}
+		}
 	}
 	return commit()
 }

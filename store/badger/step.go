@@ -92,7 +92,6 @@ func (s *Store) Remove(ctx context.Context, id task.ID) error {
 	// this one are done.
 	p.later = 6
 	p.guard = func(v *view) error { return putRest(v, p) }
-	s.compactor.removed()
 	return s.enqueueNoWait(ctx, p, "task was not removed")
 }
 
