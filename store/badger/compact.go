@@ -32,10 +32,11 @@ type compactor struct {
 
 	mu         sync.Mutex
 	lastWrite  time.Time
-	written    int64 // bytes to Badger since wake
-	unreturned int64 // bytes since memory was given back to the system
-	resting    bool  // no timer runs: the next write wakes
-	gone       int   // tasks removed since the last compaction
+	written    int64     // bytes to Badger since wake
+	unreturned int64     // bytes since memory was given back to the system
+	again      time.Time // when to do so once more; zero if not
+	resting    bool      // no timer runs: the next write wakes
+	gone       int       // tasks removed since the last compaction
 }
 
 // Tables of level 0, each of which was a memtable.
@@ -119,43 +120,56 @@ func (c *compactor) rest() bool {
 }
 
 // tidy gives back what is not needed when it is quiet: memory, disk space, and
-// files of the journal.
-func (s *Store) tidy(ctx context.Context) error {
+// files of the journal. It returns after what time there will be more of it, or
+// zero.
+func (s *Store) tidy(ctx context.Context) (again time.Duration, err error) {
 	if s.enter() != nil {
-		return nil // it is being closed
+		return 0, nil // it is being closed
 	}
 	defer s.leave()
 	if err := s.writeRecent(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	c := s.compactor
-	var err error
 	switch removals := c.removals(); {
 	case removals >= c.enough, removals > 0 && c.space.room() < toCreate:
 		err = s.compact(ctx)
 	case c.db.Levels()[0].NumTables >= fewTables:
 		err = c.flatten()
 	}
-	c.returnMemory()
-	return errors.Join(err, s.journal.Trim())
+	again = c.returnMemory()
+	return again, errors.Join(err, s.journal.Trim())
 }
 
 // muchMemory is how many written bytes leave enough behind to give it back.
 func muchMemory(memTable int64) int64 { return 4 * memTable }
 
 // returnMemory gives the system back what a flood has left behind, for which
-// the garbage collector takes its time when there is nothing to do.
-func (c *compactor) returnMemory() {
+// the garbage collector takes its time when there is nothing to do. It returns
+// after what time there will be more of it, or zero.
+func (c *compactor) returnMemory() (after time.Duration) {
 	c.mu.Lock()
+	again := !c.again.IsZero()
+	if after = time.Until(c.again); again && after <= 0 {
+		c.again = time.Time{}
+	}
 	much := c.unreturned >= muchMemory(c.memTable)
 	if much {
-		c.unreturned = 0
+		c.unreturned, c.again = 0, time.Now().Add(builders)
 	}
 	c.mu.Unlock()
-	if much {
+	if much || again && after <= 0 {
 		debug.FreeOSMemory()
 	}
+	if much {
+		return builders
+	}
+	return max(0, after)
 }
+
+// builders is more than the time that Badger keeps the memory it has built
+// tables with: it gives up one of eight pieces every 2 s.
+const builders = 20 * time.Second
 
 // crowded says that it is time to compact even under load.
 func (c *compactor) crowded() bool {
@@ -197,20 +211,21 @@ func (c *compactor) run(ctx context.Context, s *Store) {
 		case <-timer.C:
 		}
 		var err error
+		var again time.Duration
 		quiet := c.quiet() == 0
 		if c.crowded() { // first, as writers may wait for it, and tidy for them
 			err, quiet = c.flatten(), false
 		} else if quiet {
-			err = s.tidy(ctx)
+			again, err = s.tidy(ctx)
 		}
 		if err != nil && !failing && ctx.Err() == nil {
 			s.log.Warn("task store was not tidied up; trying again until it works", zap.Error(err))
 		}
-		if failing = err != nil; !failing && quiet && c.rest() {
+		if failing = err != nil; !failing && quiet && again == 0 && c.rest() {
 			timer.Stop()
 			continue
 		}
-		timer.Reset(max(c.quiet(), time.Second))
+		timer.Reset(max(c.quiet(), again, time.Second))
 	}
 }
 
