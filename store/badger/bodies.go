@@ -100,6 +100,9 @@ func (b *bodies) remove(name bodyName) error {
 	}
 	b.mu.Lock() // only now, see note
 	defer b.mu.Unlock()
+	if _, err := os.Lstat(b.path(name)); err == nil {
+		return nil // another one has come meanwhile
+	}
 	b.space.keep(-b.sizes[name])
 	delete(b.sizes, name)
 	return nil

@@ -10,6 +10,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"go.uber.org/zap"
+
+	"github.com/ringback/ringback/task"
 )
 
 // compactor decides when the database is compacted, instead of Badger's own
@@ -123,10 +125,6 @@ func (c *compactor) rest() bool {
 // files of the journal. It returns after what time there will be more of it, or
 // zero.
 func (s *Store) tidy(ctx context.Context) (again time.Duration, err error) {
-	if s.enter() != nil {
-		return 0, nil // it is being closed
-	}
-	defer s.leave()
 	if err := s.writeRecent(ctx); err != nil {
 		return 0, err
 	}
@@ -218,7 +216,7 @@ func (c *compactor) run(ctx context.Context, s *Store) {
 		} else if quiet {
 			again, err = s.tidy(ctx)
 		}
-		if err != nil && !failing && ctx.Err() == nil {
+		if err != nil && !failing && ctx.Err() == nil && !errors.Is(err, task.ErrClosed) {
 			s.log.Warn("task store was not tidied up; trying again until it works", zap.Error(err))
 		}
 		if failing = err != nil; !failing && quiet && again == 0 && c.rest() {

@@ -97,3 +97,28 @@ func TestCompactionNeedsRoom(t *testing.T) {
 	s.space.mu.Unlock()
 	require.NoError(t, s.compact(t.Context()))
 }
+
+// Closing does not wait for a compaction, which may take long.
+func TestCompactionIsNoCall(t *testing.T) {
+	s := openSmall(t, t.TempDir(), time.Hour)
+	s.compactor.flattening.Lock() // as if it took long
+	createMany(t, s, 400)
+	require.Eventually(t, func() bool { return s.db.Levels()[0].NumTables >= fewTables }, 10*time.Second, time.Millisecond)
+	tidied, called := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(tidied)
+		s.tidy(t.Context())
+	}()
+	require.Eventually(t, s.recent.empty, 10*time.Second, time.Millisecond) // then it waits to compact
+	go func() {
+		defer close(called)
+		s.calls.Wait()
+	}()
+	select {
+	case <-called:
+	case <-time.After(10 * time.Second):
+		t.Error("a call is under way as long as the compaction")
+	}
+	s.compactor.flattening.Unlock()
+	<-tidied
+}

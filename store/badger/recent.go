@@ -268,6 +268,10 @@ func (s *Store) writeOut(g *generation) error {
 
 // writeRecent waits until Badger has what was written so far.
 func (s *Store) writeRecent(ctx context.Context) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
 	for range 2 { // the second time waits for the first
 		p := newStep(task.ID{}, toRemove)
 		p.turn = true
