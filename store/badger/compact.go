@@ -147,22 +147,22 @@ func muchMemory(memTable int64) int64 { return 4 * memTable }
 // after what time there will be more of it, or zero.
 func (c *compactor) returnMemory() (after time.Duration) {
 	c.mu.Lock()
-	again := !c.again.IsZero()
-	if after = time.Until(c.again); again && after <= 0 {
+	much := c.unreturned >= muchMemory(c.memTable)
+	due := much || !c.again.IsZero() && time.Until(c.again) <= 0
+	switch {
+	case much:
+		c.unreturned, c.again = 0, time.Now().Add(builders)
+	case due:
 		c.again = time.Time{}
 	}
-	much := c.unreturned >= muchMemory(c.memTable)
-	if much {
-		c.unreturned, c.again = 0, time.Now().Add(builders)
+	if !c.again.IsZero() {
+		after = time.Until(c.again)
 	}
 	c.mu.Unlock()
-	if much || again && after <= 0 {
+	if due {
 		debug.FreeOSMemory()
 	}
-	if much {
-		return builders
-	}
-	return max(0, after)
+	return after
 }
 
 // builders is more than the time that Badger keeps the memory it has built

@@ -45,11 +45,7 @@ func (s *Store) Due(ctx context.Context, each func(task.Due) error) error {
 
 // dueOf is what is due of a task whose entry under dueKey can't be read.
 func (s *Store) dueOf(id task.ID) task.Due {
-	var t *task.Task
-	err := s.view(id, func(v *view) (err error) {
-		t, err = getRecord[task.Task](v, taskKey, id)
-		return err
-	})
+	t, err := s.task(id)
 	if err != nil {
 		s.log.Error("due task can't be read", zap.Stringer("task_id", id), zap.Error(err))
 		return task.Due{ID: id, Action: task.ActionCall}

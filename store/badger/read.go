@@ -94,11 +94,16 @@ func (s *Store) List(ctx context.Context, match func(*task.Task) bool, after tas
 }
 
 // taskOf reads the task that has a value.
-func (s *Store) taskOf(id task.ID, value []byte) (t *task.Task, err error) {
+func (s *Store) taskOf(id task.ID, value []byte) (*task.Task, error) {
 	if len(value) > 0 && value[0] == 0 {
 		return unmarshal[task.Task](value[1:], taskKey, id)
 	}
-	err = s.view(id, func(v *view) error { // as the rest of it may have changed
+	return s.task(id) // as the rest of it may have changed
+}
+
+// task reads a task as it is now; task.ErrNotFound.
+func (s *Store) task(id task.ID) (t *task.Task, err error) {
+	err = s.view(id, func(v *view) error {
 		t, err = getRecord[task.Task](v, taskKey, id)
 		return err
 	})

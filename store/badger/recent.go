@@ -273,11 +273,16 @@ func (s *Store) writeRecent(ctx context.Context) error {
 	}
 	defer s.leave()
 	for range 2 { // the second time waits for the first
-		p := newStep(task.ID{}, toRemove)
-		p.turn = true
-		if err := s.do(ctx, p); err != nil {
+		if err := s.doTurn(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// doTurn has the committing goroutine make a turn.
+func (s *Store) doTurn(ctx context.Context) error {
+	p := newStep(task.ID{}, toRemove)
+	p.turn = true
+	return s.do(ctx, p)
 }

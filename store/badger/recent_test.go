@@ -119,7 +119,7 @@ func TestRecent(t *testing.T) {
 		case what < 95:
 			check(one)
 		case what < 96:
-			turn(t, s)
+			require.NoError(t, s.doTurn(t.Context()))
 		case what < 97:
 			require.NoError(t, s.writeRecent(t.Context()))
 		case what < 99:
@@ -142,14 +142,6 @@ func TestRecent(t *testing.T) {
 	for _, one := range tasks {
 		check(one)
 	}
-}
-
-// turn begins another generation.
-func turn(t *testing.T, s *Store) {
-	t.Helper()
-	p := newStep(task.ID{}, toRemove)
-	p.turn = true
-	require.NoError(t, s.do(t.Context(), p))
 }
 
 // same requires that two stores give the same answer.
@@ -225,7 +217,7 @@ func TestListIsOfOneMoment(t *testing.T) {
 		for range 3 { // as often as memory is used again
 			create(t, s, 1000)
 			assert.NoError(t, s.Remove(t.Context(), want[len(want)-1]))
-			turn(t, s)
+			require.NoError(t, s.doTurn(t.Context()))
 		}
 		got = append(got, one.ID)
 		return true
