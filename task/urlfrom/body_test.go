@@ -1,6 +1,7 @@
 package urlfrom
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -157,6 +158,43 @@ func TestJSONPointers(t *testing.T) {
 	} {
 		c.run(t, f, "application/vnd.order+json")
 	}
+}
+
+// What is JSON is for encoding/json to say, wherever in the document it is.
+func TestValidJSON(t *testing.T) {
+	values := []string{
+		`0`, `-0`, `12`, `-1.50`, `1e5`, `1E+5`, `0.1e-05`, `123456789012345678901234567890`,
+		``, `-`, `+1`, `01`, `1.`, `.1`, `1.e1`, `1e`, `1e+`, `0x1`, `1 2`, `--1`, `Infinity`, `NaN`,
+		`true`, `false`, `null`, `tru`, `truee`, `True`, `nul`, `f`, `undefined`,
+		`""`, `"a"`, `"12345678"`, `"\u00e9\uD83D\ude00\ud800"`, `"\"\\\/\b\f\n\r\t"`, "\"\xff\x80 \u2028\x7f\"",
+		`"`, `"a`, `"\`, `"\"`, `"\x"`, `"\u12"`, `"\u12g4"`, `"\u`, `'a'`, `"a""b"`,
+		"\"1234567\x1f\"", "\"12345678\n\"", "\"\t\"", "\"\x00\"",
+		`{}`, `[]`, ` [ ] `, "\r\n{\t}", `[[],[[]],{"a":[]}]`, `{"a":{"a":{}},"b":[1,{"c":"]"}]}`, `[1 , 2]`,
+		`{`, `[`, `]`, `}`, `{]`, `[}`, `[1,]`, `[,1]`, `[1 1]`, `{,}`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{a:1}`, `{1:1}`, `{"a" 1}`, `{"a":1 "b":2}`, `{"a":1}}`,
+		`[1]]`, "\v1", "\u00a01", `// comment`, `/**/1`,
+	}
+	for _, depth := range []int{9998, 9999, 10000} {
+		values = append(values, strings.Repeat("[", depth)+strings.Repeat("]", depth), strings.Repeat(`{"":`, depth)+"1"+strings.Repeat("}", depth),
+			strings.Repeat(`[{"":`, depth/2)+strings.Repeat("}]", depth/2))
+	}
+	f := finder(t, "$request.body#/callback_url", "$request.body#/hooks/0/url")
+	valid := 0
+	for _, value := range values {
+		for _, document := range []string{
+			`{"callback_url":"u","value":VALUE}`, `{"value":VALUE,"callback_url":"u"}`, `{"callback_url":"u"}VALUE`, `VALUE{"callback_url":"u"}`,
+			`{"hooks":[{"url":"u"},VALUE]}`, `{"hooks":[{"url":"u","value":[1,VALUE]}]}`, `{"callback_url":"u","key":1,VALUE:2}`,
+		} {
+			body := []byte(strings.ReplaceAll(document, "VALUE", value))
+			found, err := f.InBody("application/json", body)
+			require.NoError(t, err)
+			require.Equal(t, json.Valid(body), found.URL == "u", "%.100s", body)
+			if found.URL == "u" {
+				valid++
+				require.True(t, json.Valid(found.Cut(body)), "%.100s", body)
+			}
+		}
+	}
+	require.Greater(t, valid, 100)
 }
 
 func TestForm(t *testing.T) {

@@ -162,6 +162,7 @@ func FuzzJSON(f *testing.F) {
 		`{"callback\u005furl":"\ud83d\ude00","hooks":["u",{"url":"u"}],"":1}`,
 		`{"hooks":{"0":"","1":{"url":"u","url":"v"}},"a":"\\\"","callback-url":null}`,
 		`["u",[[[]]],true,-0.1E+9]`,
+		`{"callback_url":"u","a":[0,10.5e-3,null,false,{"b":"\u00e9\/ 12345678\\"},[{}]]} `,
 		"{\"callback_url\":\"\xff\",\"callbackURL\":\"u\"}",
 	} {
 		f.Add([]byte(s))

@@ -2,7 +2,9 @@ package urlfrom
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
+	"math/bits"
 	"strconv"
 	"strings"
 )
@@ -62,9 +64,7 @@ func (n *node) find(body []byte) (Found, error) {
 	if _, ok := s.value(n); !ok || s.found.cuts == nil {
 		return Found{}, nil
 	}
-	// The scan knows only what it needs in order to find its way through a
-	// valid document. Now that there is something in it, be sure that it is one.
-	if !json.Valid(document) {
+	if s.space(); s.pos < len(body) {
 		return Found{}, nil
 	}
 	return s.found, s.err
@@ -109,11 +109,14 @@ func plainKey(key string) bool {
 	})
 }
 
-// scan goes through a JSON document once, without building a tree. It goes as
-// deep into itself as the pointers are long, not as the document is nested.
+// scan goes through a JSON document once, without building a tree, and takes
+// for JSON what encoding/json does (RFC 8259, with bytes that are not UTF-8 in
+// strings). It goes as deep into itself as the pointers are long, not as the
+// document is nested.
 type scan struct {
 	body  []byte
 	pos   int
+	depth int // of the object or array that is being scanned
 	found Found
 	err   error // ErrConflict
 }
@@ -148,6 +151,10 @@ func (s *scan) value(n *node) (taken, ok bool) {
 }
 
 func (s *scan) object(n *node) bool {
+	if s.depth++; s.depth > maxDepth {
+		return false
+	}
+	defer func() { s.depth-- }()
 	s.pos++
 	start := s.pos // of a member: behind the { or the comma
 	s.space()
@@ -156,16 +163,11 @@ func (s *scan) object(n *node) bool {
 	}
 	for kept := false; ; {
 		s.space()
-		key, ok := s.text()
+		key, ok := s.key()
 		if !ok {
 			return false
 		}
-		s.space()
-		if !s.eat(':') {
-			return false
-		}
-		s.space()
-		taken, ok := s.value(n.key(key))
+		taken, ok := s.value(n.child(key))
 		if !ok {
 			return false
 		}
@@ -190,6 +192,10 @@ func (s *scan) object(n *node) bool {
 }
 
 func (s *scan) array(n *node) bool {
+	if s.depth++; s.depth > maxDepth {
+		return false
+	}
+	defer func() { s.depth-- }()
 	s.pos++
 	s.space()
 	if s.eat(']') {
@@ -214,61 +220,174 @@ func (s *scan) array(n *node) bool {
 
 func (s *scan) cut(c cut) { s.found.cuts = append(s.found.cuts, c) }
 
+// maxDepth is how deep a document may be nested, which is as deep as
+// encoding/json goes.
+const maxDepth = 10000
+
 // skip passes over a value, however deep it is.
 func (s *scan) skip() bool {
-	start := s.pos
-	for depth := 0; s.pos < len(s.body); {
-		switch s.body[s.pos] {
+	var few [64]byte
+	open := few[:0] // the brackets to be closed
+	for {
+		if s.pos == len(s.body) {
+			return false
+		}
+		switch c := s.body[s.pos]; c {
 		case '"':
 			if _, ok := s.text(); !ok {
 				return false
 			}
-			if depth == 0 {
-				return true
+		case '{', '[':
+			s.pos++
+			if s.depth+len(open) == maxDepth {
+				return false
+			}
+			s.space()
+			closing := c + 2 // in ASCII
+			if s.eat(closing) {
+				break
+			}
+			open = append(open, closing)
+			if closing == '}' && !s.skipKey() {
+				return false
 			}
 			continue
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth == 0 {
-				return s.pos > start // the end of what a number or literal is in
-			}
-			if depth--; depth == 0 {
-				s.pos++
-				return true
-			}
-		case ',', ':', ' ', '\t', '\r', '\n':
-			if depth == 0 {
-				return s.pos > start
+		default:
+			if !s.plain() {
+				return false
 			}
 		}
+		for { // what may follow a value
+			if len(open) == 0 {
+				return true
+			}
+			s.space()
+			closing := open[len(open)-1]
+			if s.eat(',') {
+				s.space()
+				if closing == '}' && !s.skipKey() {
+					return false
+				}
+				break
+			}
+			if !s.eat(closing) {
+				return false
+			}
+			open = open[:len(open)-1]
+		}
+	}
+}
+
+// key passes over the key of a member and the colon, and returns the key.
+func (s *scan) key() ([]byte, bool) {
+	key, ok := s.text()
+	if !ok {
+		return nil, false
+	}
+	s.space()
+	if !s.eat(':') {
+		return nil, false
+	}
+	s.space()
+	return key, true
+}
+
+func (s *scan) skipKey() bool {
+	_, ok := s.key()
+	return ok
+}
+
+// plain passes over a number, true, false or null.
+func (s *scan) plain() bool {
+	for _, word := range []string{"true", "false", "null"} {
+		if s.body[s.pos] == word[0] {
+			if !bytes.HasPrefix(s.body[s.pos:], []byte(word)) {
+				return false
+			}
+			s.pos += len(word)
+			return true
+		}
+	}
+	s.eat('-')
+	if !s.eat('0') && !s.digits() {
+		return false
+	}
+	if s.eat('.') && !s.digits() {
+		return false
+	}
+	if s.eat('e') || s.eat('E') {
+		if !s.eat('+') {
+			s.eat('-')
+		}
+		return s.digits()
+	}
+	return true
+}
+
+func (s *scan) digits() bool {
+	start := s.pos
+	for s.pos < len(s.body) && '0' <= s.body[s.pos] && s.body[s.pos] <= '9' {
 		s.pos++
 	}
-	return false // a number alone is a document, too, but holds no URL
+	return s.pos > start
 }
 
 // text passes over a string, and returns it with its quotes and escapes.
 func (s *scan) text() ([]byte, bool) {
-	if s.pos == len(s.body) || s.body[s.pos] != '"' {
+	start := s.pos
+	if !s.eat('"') {
 		return nil, false
 	}
-	start := s.pos
-	for i := start + 1; ; i++ {
-		n := bytes.IndexByte(s.body[i:], '"')
-		if n < 0 {
+	for s.pos < len(s.body) {
+		s.pos += ordinary(s.body[s.pos:])
+		switch {
+		case s.eat('"'):
+			return s.body[start:s.pos], true
+		case !s.eat('\\') || !s.escape(): // or a control character, or the end
 			return nil, false
 		}
-		i += n
-		// An odd number of backslashes before it: the quote itself is escaped.
-		escapes := i
-		for escapes > start+1 && s.body[escapes-1] == '\\' {
-			escapes--
-		}
-		if (i-escapes)%2 == 0 {
-			s.pos = i + 1
-			return s.body[start:s.pos], true
+	}
+	return nil, false
+}
+
+// ordinary is how many bytes there are before one that means something in a
+// string: a quote, a backslash, or a control character.
+func ordinary(b []byte) (n int) {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for ; len(b)-n >= 8; n += 8 { // eight at a time
+		eight := binary.LittleEndian.Uint64(b[n:])
+		quote, backslash := eight^'"'*ones, eight^'\\'*ones
+		// The top bit of a byte is set in the difference if it was zero, or less
+		// than a space; in itself if it is not ASCII. What is borrowed from the next
+		// byte can only be wrong behind the first one that is found.
+		special := (quote-ones)&^quote | (backslash-ones)&^backslash | (eight-' '*ones)&^eight
+		if special &= tops; special != 0 {
+			return n + bits.TrailingZeros64(special)/8
 		}
 	}
+	for n < len(b) && b[n] != '"' && b[n] != '\\' && b[n] >= ' ' {
+		n++
+	}
+	return n
+}
+
+// escape passes over what follows a backslash.
+func (s *scan) escape() bool {
+	if s.pos == len(s.body) {
+		return false
+	}
+	c := s.body[s.pos]
+	s.pos++
+	if c != 'u' {
+		return strings.IndexByte(`"\/bfnrt`, c) >= 0
+	}
+	for range 4 {
+		if s.pos == len(s.body) || strings.IndexByte("0123456789abcdefABCDEF", s.body[s.pos]) < 0 {
+			return false
+		}
+		s.pos++
+	}
+	return true
 }
 
 func (s *scan) space() {
@@ -290,8 +409,8 @@ func (s *scan) eat(c byte) bool {
 	return true
 }
 
-// key is the child for a member with this key, a string with its quotes.
-func (n *node) key(text []byte) *node {
+// child is the node for a member with this key, a string with its quotes.
+func (n *node) child(text []byte) *node {
 	if bytes.IndexByte(text, '\\') < 0 {
 		for _, c := range n.children {
 			if c.key == string(text[1:len(text)-1]) {
