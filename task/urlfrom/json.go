@@ -58,8 +58,7 @@ func (n *node) find(body []byte) (Found, error) {
 		return Found{}, nil
 	}
 	s := scan{body: body}
-	document := bytes.TrimPrefix(body, []byte("\ufeff"))
-	s.pos = len(body) - len(document)
+	s.pos = len(body) - len(bytes.TrimPrefix(body, []byte("\ufeff")))
 	s.space()
 	if _, ok := s.value(n); !ok || s.found.cuts == nil {
 		return Found{}, nil
@@ -142,19 +141,21 @@ func (s *scan) value(n *node) (taken, ok bool) {
 			s.err = err // for now: the document may turn out not to be JSON
 		}
 		return true, true
-	case c == '{' && n.children != nil:
-		return false, s.object(n)
-	case c == '[' && n.children != nil:
+	case (c == '{' || c == '[') && n.children != nil:
+		if s.depth == maxDepth {
+			return false, false
+		}
+		s.depth++
+		defer func() { s.depth-- }()
+		if c == '{' {
+			return false, s.object(n)
+		}
 		return false, s.array(n)
 	}
 	return false, s.skip()
 }
 
 func (s *scan) object(n *node) bool {
-	if s.depth++; s.depth > maxDepth {
-		return false
-	}
-	defer func() { s.depth-- }()
 	s.pos++
 	start := s.pos // of a member: behind the { or the comma
 	s.space()
@@ -192,10 +193,6 @@ func (s *scan) object(n *node) bool {
 }
 
 func (s *scan) array(n *node) bool {
-	if s.depth++; s.depth > maxDepth {
-		return false
-	}
-	defer func() { s.depth-- }()
 	s.pos++
 	s.space()
 	if s.eat(']') {
@@ -358,8 +355,8 @@ func ordinary(b []byte) (n int) {
 		eight := binary.LittleEndian.Uint64(b[n:])
 		quote, backslash := eight^'"'*ones, eight^'\\'*ones
 		// The top bit of a byte is set in the difference if it was zero, or less
-		// than a space; in itself if it is not ASCII. What is borrowed from the next
-		// byte can only be wrong behind the first one that is found.
+		// than a space; in itself if it is not ASCII. A byte that is found may borrow
+		// from those behind it, and have them found wrongly: only the first counts.
 		special := (quote-ones)&^quote | (backslash-ones)&^backslash | (eight-' '*ones)&^eight
 		if special &= tops; special != 0 {
 			return n + bits.TrailingZeros64(special)/8
