@@ -15,6 +15,7 @@ import (
 	dgraph "github.com/dgraph-io/badger/v4"
 
 	"github.com/ringback/ringback/store/badger"
+	"github.com/ringback/ringback/store/record"
 	"github.com/ringback/ringback/task"
 )
 
@@ -177,18 +178,18 @@ func (p groupPutter) close() error { return p.store.Close() }
 type singlePutter struct{ db *dgraph.DB }
 
 func (p singlePutter) put(t *task.Task, r *task.Request) error {
-	record, err := task.Marshal(t)
+	kept, err := record.Marshal(t)
 	if err != nil {
 		return err
 	}
-	request, err := task.Marshal(r)
+	request, err := record.Marshal(r)
 	if err != nil {
 		return err
 	}
 	due := binary.BigEndian.AppendUint64(nil, t.Lane())
 	return p.db.Update(func(txn *dgraph.Txn) error {
 		return errors.Join(
-			txn.Set(append([]byte("t"), t.ID[:]...), record),
+			txn.Set(append([]byte("t"), t.ID[:]...), kept),
 			txn.Set(append([]byte("q"), t.ID[:]...), request),
 			txn.Set(append([]byte("d"), t.ID[:]...), due),
 		)

@@ -157,4 +157,6 @@ var (
 	ErrNotFound = errors.New("no such task")
 	ErrNoSpace  = errors.New("the task store has no space left")
 	ErrClosed   = errors.New("the task store is closed")
+	// ErrBadRecord is for what is stored but can't be read.
+	ErrBadRecord = errors.New("record can't be read")
 )

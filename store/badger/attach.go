@@ -3,6 +3,7 @@ package badger
 import (
 	"sync"
 
+	"github.com/ringback/ringback/store/record"
 	"github.com/ringback/ringback/task"
 )
 
@@ -21,28 +22,28 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 // putTask writes the task's record, and with it that of its request or
 // response, if it is not nil: in the same value, if it is no larger than
 // limit, or with a key of its own. body is the body of that record.
-func putTask[R task.Request | task.Response](s *Store, p *step, t *task.Task, letter byte, record *R, body task.Body, limit int) error {
+func putTask[R task.Request | task.Response](s *Store, p *step, t *task.Task, letter byte, kept *R, body task.Body, limit int) error {
 	p.buffer = buffers.Get().(*[]byte)
-	b, err := task.Append(append((*p.buffer)[:0], 0), t)
+	b, err := record.Append(append((*p.buffer)[:0], 0), t)
 	if err != nil {
 		return err
 	}
 	alone := len(b)
-	attached := record != nil && !body.Stored && len(body.Inline) <= limit
+	attached := kept != nil && !body.Stored && len(body.Inline) <= limit
 	if attached {
-		if b, err = task.Attach(b, record); err != nil {
+		if b, err = record.Attach(b, kept); err != nil {
 			return err
 		}
 		attached = len(b) <= min(alone+limit, s.chunk)
 	}
 	*p.buffer = b
-	if attached || record == nil {
+	if attached || kept == nil {
 		return putBytes(s, p, taskKey, b)
 	}
 	if err := putBytes(s, p, taskKey, b[:alone:alone]); err != nil { // what is attached to it later, goes elsewhere
 		return err
 	}
-	if b, err = task.Append(append(b[:alone], 0), record); err != nil {
+	if b, err = record.Append(append(b[:alone], 0), kept); err != nil {
 		return err
 	}
 	*p.buffer = b
@@ -78,13 +79,13 @@ func carry(v *view, p *step, dropRequest, newResponse bool) error {
 	})
 }
 
-func (p *step) attach(part task.Part, letter byte, record []byte) {
+func (p *step) attach(part task.Part, letter byte, kept []byte) {
 	if value := &p.writes[0].value; (*value)[0] == 0 {
-		*value = task.AttachRecord(*value, part, record)
+		*value = record.AttachRecord(*value, part, kept)
 		return
 	}
 	// The task has become a giant, which carries nothing.
-	p.writes.set(key(letter, p.id), append([]byte{0}, record...))
+	p.writes.set(key(letter, p.id), append([]byte{0}, kept...))
 }
 
 // attachments are what is attached to the value of a task; none if it can't
@@ -93,7 +94,7 @@ func attachments(v []byte) (request, response []byte) {
 	if len(v) == 0 || v[0] != 0 {
 		return nil, nil
 	}
-	request, response, err := task.Attached(v[1:])
+	request, response, err := record.Attached(v[1:])
 	if err != nil {
 		return nil, nil
 	}
@@ -102,7 +103,7 @@ func attachments(v []byte) (request, response []byte) {
 
 // getPart reads the record of a task's request or response, wherever it is;
 // task.ErrNotFound.
-func getPart[R task.Request | task.Response](v *view, part task.Part, letter byte, id task.ID) (record *R, err error) {
+func getPart[R task.Request | task.Response](v *view, part task.Part, letter byte, id task.ID) (kept *R, err error) {
 	err = v.get(key(taskKey, id), func(value []byte) error {
 		request, response := attachments(value)
 		attached := response
@@ -112,11 +113,11 @@ func getPart[R task.Request | task.Response](v *view, part task.Part, letter byt
 		if attached == nil {
 			return nil
 		}
-		record, err = unmarshal[R](attached, letter, id)
+		kept, err = unmarshal[R](attached, letter, id)
 		return err
 	})
-	if record != nil || err != nil {
-		return record, err
+	if kept != nil || err != nil {
+		return kept, err
 	}
 	return getRecord[R](v, letter, id)
 }

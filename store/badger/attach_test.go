@@ -8,6 +8,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ringback/ringback/store/record"
 	"github.com/ringback/ringback/task"
 )
 
@@ -109,12 +110,12 @@ func TestStoreWithoutAttachments(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
 	subject, request := newTask(), newRequest(100)
 	require.NoError(t, s.db.Update(func(txn *badger.Txn) error {
-		record, err := task.Append([]byte{0}, subject)
+		kept, err := record.Append([]byte{0}, subject)
 		require.NoError(t, err)
-		require.NoError(t, txn.Set([]byte(key(taskKey, subject.ID)), record))
-		record, err = task.Append([]byte{0}, request)
+		require.NoError(t, txn.Set([]byte(key(taskKey, subject.ID)), kept))
+		kept, err = record.Append([]byte{0}, request)
 		require.NoError(t, err)
-		require.NoError(t, txn.Set([]byte(key(requestKey, subject.ID)), record))
+		require.NoError(t, txn.Set([]byte(key(requestKey, subject.ID)), kept))
 		return txn.Set([]byte(key(dueKey, subject.ID)), encodeDue(subject.Due()))
 	}))
 	got, err := s.LoadRequest(t.Context(), subject.ID)

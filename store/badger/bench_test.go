@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ringback/ringback/store/memory"
+	"github.com/ringback/ringback/store/record"
 	"github.com/ringback/ringback/task"
 )
 
@@ -62,7 +63,7 @@ func BenchmarkCreate(b *testing.B) {
 					defer db.Close()
 					return perSecond(b, callers, func() error {
 						t := newTask()
-						record, err := task.Marshal(request)
+						record, err := record.Marshal(request)
 						if err != nil {
 							return err
 						}

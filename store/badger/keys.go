@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ringback/ringback/store/record"
 	"github.com/ringback/ringback/task"
 )
 
@@ -121,7 +122,7 @@ func (w writes) size() (n int64) {
 }
 
 // getRecord reads a record that setRecord set; task.ErrNotFound.
-func getRecord[R task.Record](v *view, letter byte, id task.ID) (record *R, err error) {
+func getRecord[R record.Kept](v *view, letter byte, id task.ID) (record *R, err error) {
 	err = v.get(key(letter, id), func(value []byte) error {
 		record, err = readValue[R](v, value, letter, id)
 		return err
@@ -129,7 +130,7 @@ func getRecord[R task.Record](v *view, letter byte, id task.ID) (record *R, err 
 	return record, err
 }
 
-func readValue[R task.Record](v *view, value []byte, letter byte, id task.ID) (*R, error) {
+func readValue[R record.Kept](v *view, value []byte, letter byte, id task.ID) (*R, error) {
 	if len(value) > 0 && value[0] == 0 { // nearly always
 		return unmarshal[R](value[1:], letter, id)
 	}
@@ -140,8 +141,8 @@ func readValue[R task.Record](v *view, value []byte, letter byte, id task.ID) (*
 	return unmarshal[R](whole, letter, id)
 }
 
-func unmarshal[R task.Record](b []byte, letter byte, id task.ID) (*R, error) {
-	record, err := task.Unmarshal[R](b)
+func unmarshal[R record.Kept](b []byte, letter byte, id task.ID) (*R, error) {
+	record, err := record.Unmarshal[R](b)
 	if err != nil {
 		return nil, fmt.Errorf("%s of task %s: %w", nameOf(letter), id, err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/ringback/ringback/store/record"
 	"github.com/ringback/ringback/task"
 )
 
@@ -31,7 +32,7 @@ func (s *Store) LoadResponse(ctx context.Context, id task.ID) (*task.Response, e
 	})
 }
 
-func load[R task.Record](ctx context.Context, s *Store, id task.ID, get func(*view) (*R, error)) (record *R, err error) {
+func load[R record.Kept](ctx context.Context, s *Store, id task.ID, get func(*view) (*R, error)) (record *R, err error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ringback/ringback/store/record"
 	"github.com/ringback/ringback/task"
 )
 
@@ -80,15 +81,15 @@ func (s *Store) List(ctx context.Context, match func(*task.Task) bool, after tas
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		id, record, err := s.before(after)
+		id, kept, err := s.before(after)
 		if err != nil {
 			return nil, err
 		}
-		if record == nil {
+		if kept == nil {
 			break
 		}
 		after = id
-		t, err := task.Unmarshal[task.Task](record)
+		t, err := record.Unmarshal[task.Task](kept)
 		if err != nil {
 			return nil, err
 		}

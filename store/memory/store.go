@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ringback/ringback/store/record"
 	"github.com/ringback/ringback/task"
 )
 
@@ -46,12 +47,12 @@ func (s *Store) Create(ctx context.Context, t *task.Task, request *task.Request,
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	record, err := task.Marshal(t)
+	kept, err := record.Marshal(t)
 	if err != nil {
 		return err
 	}
-	e := &entry{record: record}
-	if e.request, err = task.Marshal(request); err != nil {
+	e := &entry{record: kept}
+	if e.request, err = record.Marshal(request); err != nil {
 		return err
 	}
 	e.due = t.Due()
@@ -81,13 +82,13 @@ func (s *Store) Save(ctx context.Context, step task.Step) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	record, err := task.Marshal(step.Task)
+	kept, err := record.Marshal(step.Task)
 	if err != nil {
 		return err
 	}
 	var response []byte
 	if step.Response != nil {
-		if response, err = task.Marshal(step.Response); err != nil {
+		if response, err = record.Marshal(step.Response); err != nil {
 			return err
 		}
 	}
@@ -102,7 +103,7 @@ func (s *Store) Save(ctx context.Context, step task.Step) error {
 	if e == nil {
 		return task.ErrNotFound
 	}
-	e.record, e.due = record, due
+	e.record, e.due = kept, due
 	if response != nil {
 		e.response = response
 	}
@@ -129,11 +130,11 @@ func (s *Store) LoadResponse(ctx context.Context, id task.ID) (*task.Response, e
 	return load[task.Response](ctx, s, id, func(e *entry) []byte { return e.response })
 }
 
-func load[R task.Record](ctx context.Context, s *Store, id task.ID, which func(*entry) []byte) (*R, error) {
+func load[R record.Kept](ctx context.Context, s *Store, id task.ID, which func(*entry) []byte) (*R, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	record, err := func() ([]byte, error) {
+	kept, err := func() ([]byte, error) {
 		s.mu.RLock()
 		defer s.mu.RUnlock()
 		if s.closed {
@@ -148,7 +149,7 @@ func load[R task.Record](ctx context.Context, s *Store, id task.ID, which func(*
 	if err != nil {
 		return nil, err
 	}
-	return task.Unmarshal[R](record)
+	return record.Unmarshal[R](kept)
 }
 
 // Remove implements [task.Store].

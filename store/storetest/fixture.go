@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ringback/ringback/store/record"
 	"github.com/ringback/ringback/task"
 )
 
@@ -97,17 +98,17 @@ func (f *fixture) isGone(id task.ID) {
 
 // same compares records as far as they are stored: times lose what is less
 // than a microsecond, and their zone.
-func same[R task.Record](f *fixture, want, got *R) {
+func same[R record.Kept](f *fixture, want, got *R) {
 	f.Helper()
 	require.Equal(f, again(f, want), again(f, got))
 }
 
 // again is a record after it was written and read.
-func again[R task.Record](f *fixture, record *R) *R {
+func again[R record.Kept](f *fixture, kept *R) *R {
 	f.Helper()
-	b, err := task.Marshal(record)
+	b, err := record.Marshal(kept)
 	require.NoError(f, err)
-	read, err := task.Unmarshal[R](b)
+	read, err := record.Unmarshal[R](b)
 	require.NoError(f, err)
 	return read
 }

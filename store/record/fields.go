@@ -1,13 +1,26 @@
-package task
+package record
 
 import (
 	"bytes"
 	"time"
+
+	"github.com/ringback/ringback/task"
 )
 
 // The records, field by field: encode and decode side by side.
+type (
+	taskFields     task.Task
+	summaryFields  task.Summary
+	failureFields  task.Failure
+	callbackFields task.Callback
+	deliveryFields task.Delivery
+	requestFields  task.Request
+	tlsFields      task.TLS
+	responseFields task.Response
+	bodyFields     task.Body
+)
 
-func (t *Task) encode(e *encoder) {
+func (t *taskFields) encode(e *encoder) {
 	e.bytes(1, t.ID[:])
 	e.str(2, t.Route)
 	e.str(3, t.Owner)
@@ -35,24 +48,24 @@ func (t *Task) encode(e *encoder) {
 			e.str(3, f.Message)
 		})
 	}
-	e.message(16, t.Callback.encode)
+	e.message(16, (*callbackFields)(&t.Callback).encode)
 	e.str(17, t.TraceParent)
 }
 
-func (t *Task) decode(field int, v value) error {
+func (t *taskFields) decode(field int, v value) error {
 	switch field {
 	case 1:
 		if len(v.b) != len(t.ID) {
-			return ErrBadID
+			return task.ErrBadID
 		}
-		t.ID = ID(v.b)
+		t.ID = task.ID(v.b)
 	case 2:
 		t.Route = v.str()
 	case 3:
 		t.Owner = v.str()
 	case 4:
-		t.Status = Status(v.n)
-		if v.n >= uint64(len(statusText)) {
+		t.Status = task.Status(v.n)
+		if v.n > uint64(task.Expired) {
 			return errUnknown("status", v.n)
 		}
 	case 5:
@@ -74,20 +87,20 @@ func (t *Task) decode(field int, v value) error {
 	case 13:
 		t.LastError = v.str()
 	case 14:
-		t.Response = new(Summary)
-		return v.inside(t.Response.decode)
+		t.Response = new(task.Summary)
+		return v.inside((*summaryFields)(t.Response).decode)
 	case 15:
-		t.Failure = new(Failure)
-		return v.inside(t.Failure.decode)
+		t.Failure = new(task.Failure)
+		return v.inside((*failureFields)(t.Failure).decode)
 	case 16:
-		return v.inside(t.Callback.decode)
+		return v.inside((*callbackFields)(&t.Callback).decode)
 	case 17:
 		t.TraceParent = v.str()
 	}
 	return nil
 }
 
-func (s *Summary) decode(field int, v value) error {
+func (s *summaryFields) decode(field int, v value) error {
 	switch field {
 	case 1:
 		s.Status = v.int()
@@ -99,7 +112,7 @@ func (s *Summary) decode(field int, v value) error {
 	return nil
 }
 
-func (f *Failure) decode(field int, v value) error {
+func (f *failureFields) decode(field int, v value) error {
 	switch field {
 	case 1:
 		f.Code = v.str()
@@ -111,7 +124,7 @@ func (f *Failure) decode(field int, v value) error {
 	return nil
 }
 
-func (c *Callback) encode(e *encoder) {
+func (c *callbackFields) encode(e *encoder) {
 	e.str(1, c.URL)
 	e.str(2, c.ErrorURL)
 	e.num(3, uint64(c.Events))
@@ -131,24 +144,24 @@ func (c *Callback) encode(e *encoder) {
 	}
 }
 
-func (c *Callback) decode(field int, v value) error {
+func (c *callbackFields) decode(field int, v value) error {
 	switch field {
 	case 1:
 		c.URL = v.str()
 	case 2:
 		c.ErrorURL = v.str()
 	case 3:
-		c.Events = Events(v.n)
+		c.Events = task.Events(v.n)
 	case 4:
-		c.Format = Format(v.n)
-		if v.n >= uint64(len(formatText)) {
+		c.Format = task.Format(v.n)
+		if v.n > uint64(task.FormatCloudEvents) {
 			return errUnknown("format", v.n)
 		}
 	case 5:
 		return v.header(&c.Header)
 	case 6:
-		c.Status = CallbackStatus(v.n)
-		if v.n >= uint64(len(callbackStatusText)) {
+		c.Status = task.CallbackStatus(v.n)
+		if v.n > uint64(task.CallbackDead) {
 			return errUnknown("callback status", v.n)
 		}
 	case 7:
@@ -158,13 +171,13 @@ func (c *Callback) decode(field int, v value) error {
 	case 9:
 		c.NextAt = v.time()
 	case 10:
-		c.Log = append(c.Log, Delivery{})
-		return v.inside(c.Log[len(c.Log)-1].decode)
+		c.Log = append(c.Log, task.Delivery{})
+		return v.inside((*deliveryFields)(&c.Log[len(c.Log)-1]).decode)
 	}
 	return nil
 }
 
-func (d *Delivery) decode(field int, v value) error {
+func (d *deliveryFields) decode(field int, v value) error {
 	switch field {
 	case 1:
 		d.At = v.time()
@@ -178,7 +191,7 @@ func (d *Delivery) decode(field int, v value) error {
 	return nil
 }
 
-func (r *Request) encode(e *encoder) {
+func (r *requestFields) encode(e *encoder) {
 	e.str(1, r.Method)
 	e.str(2, r.URL)
 	e.str(3, r.RequestURI)
@@ -199,7 +212,7 @@ func (r *Request) encode(e *encoder) {
 	}
 	e.header(12, r.Header)
 	e.header(13, r.Trailer)
-	e.message(14, r.Body.encode)
+	e.message(14, (*bodyFields)(&r.Body).encode)
 	e.str(15, r.Server)
 	for name, v := range r.Vars {
 		e.variable(16, name, v)
@@ -212,7 +225,7 @@ func (r *Request) encode(e *encoder) {
 	}
 }
 
-func (r *Request) decode(field int, v value) error {
+func (r *requestFields) decode(field int, v value) error {
 	switch field {
 	case 1:
 		r.Method = v.str()
@@ -235,14 +248,14 @@ func (r *Request) decode(field int, v value) error {
 	case 10:
 		r.LocalAddr = v.str()
 	case 11:
-		r.TLS = new(TLS)
-		return v.inside(r.TLS.decode)
+		r.TLS = new(task.TLS)
+		return v.inside((*tlsFields)(r.TLS).decode)
 	case 12:
 		return v.header(&r.Header)
 	case 13:
 		return v.header(&r.Trailer)
 	case 14:
-		return v.inside(r.Body.decode)
+		return v.inside((*bodyFields)(&r.Body).decode)
 	case 15:
 		r.Server = v.str()
 	case 16:
@@ -267,7 +280,7 @@ func (r *Request) decode(field int, v value) error {
 	return nil
 }
 
-func (t *TLS) decode(field int, v value) error {
+func (t *tlsFields) decode(field int, v value) error {
 	switch field {
 	case 1:
 		t.ServerName = v.str()
@@ -281,34 +294,34 @@ func (t *TLS) decode(field int, v value) error {
 	return nil
 }
 
-func (r *Response) encode(e *encoder) {
+func (r *responseFields) encode(e *encoder) {
 	e.int(1, int64(r.Status))
 	e.header(2, r.Header)
-	e.message(3, r.Body.encode)
+	e.message(3, (*bodyFields)(&r.Body).encode)
 	e.time(4, r.At)
 }
 
-func (r *Response) decode(field int, v value) error {
+func (r *responseFields) decode(field int, v value) error {
 	switch field {
 	case 1:
 		r.Status = v.int()
 	case 2:
 		return v.header(&r.Header)
 	case 3:
-		return v.inside(r.Body.decode)
+		return v.inside((*bodyFields)(&r.Body).decode)
 	case 4:
 		r.At = v.time()
 	}
 	return nil
 }
 
-func (b *Body) encode(e *encoder) {
+func (b *bodyFields) encode(e *encoder) {
 	e.int(1, b.Size)
 	e.bytes(2, b.Inline)
 	e.bool(3, b.Stored)
 }
 
-func (b *Body) decode(field int, v value) error {
+func (b *bodyFields) decode(field int, v value) error {
 	switch field {
 	case 1:
 		b.Size = int64(v.n)

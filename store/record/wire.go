@@ -1,7 +1,6 @@
-package task
+package record
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -10,6 +9,8 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/ringback/ringback/task"
 )
 
 // Records are a version byte and then the Protocol Buffers wire format, by
@@ -19,62 +20,61 @@ import (
 // something else. Zero values are left out.
 const recordVersion = 1
 
-// ErrBadRecord is returned for bytes that no Marshal wrote.
-var ErrBadRecord = errors.New("record can't be read")
-
-// Record is one of the types that stores keep.
-type Record interface{ Task | Request | Response }
+// Kept is one of the types that stores keep.
+type Kept interface {
+	task.Task | task.Request | task.Response
+}
 
 // Marshal writes a record as bytes to be stored. The error is for values that
 // can't be stored, such as a variable of a strange type.
-func Marshal[R Record](record *R) ([]byte, error) { return Append(nil, record) }
+func Marshal[R Kept](record *R) ([]byte, error) { return Append(nil, record) }
 
 // Append is Marshal that appends to b.
-func Append[R Record](b []byte, record *R) ([]byte, error) {
+func Append[R Kept](b []byte, record *R) ([]byte, error) {
 	size := 512
 	switch r := any(record).(type) {
-	case *Request:
+	case *task.Request:
 		size = 1024 + len(r.Body.Inline)
-	case *Response:
+	case *task.Response:
 		size += len(r.Body.Inline)
 	}
 	e := &encoder{b: append(slices.Grow(b, size), recordVersion)}
 	switch r := any(record).(type) {
-	case *Task:
-		r.encode(e)
-	case *Request:
-		r.encode(e)
-	case *Response:
-		r.encode(e)
+	case *task.Task:
+		(*taskFields)(r).encode(e)
+	case *task.Request:
+		(*requestFields)(r).encode(e)
+	case *task.Response:
+		(*responseFields)(r).encode(e)
 	}
 	return e.b, e.err
 }
 
 // Unmarshal reads what Marshal wrote, by this version of the program or an
-// earlier one. Anything else is an ErrBadRecord. The record does not share
+// earlier one. Anything else is a task.ErrBadRecord. The record does not share
 // memory with b.
-func Unmarshal[R Record](b []byte) (*R, error) {
+func Unmarshal[R Kept](b []byte) (*R, error) {
 	if len(b) == 0 {
-		return nil, fmt.Errorf("%w: it is empty", ErrBadRecord)
+		return nil, fmt.Errorf("%w: it is empty", task.ErrBadRecord)
 	}
 	if b[0] != recordVersion {
-		return nil, fmt.Errorf("%w: it has version %d, this program knows %d", ErrBadRecord, b[0], recordVersion)
+		return nil, fmt.Errorf("%w: it has version %d, this program knows %d", task.ErrBadRecord, b[0], recordVersion)
 	}
 	record := new(R)
 	var field func(int, value) error
 	switch r := any(record).(type) {
-	case *Task:
-		field = r.decode
-	case *Request:
-		field = r.decode
-	case *Response:
-		field = r.decode
+	case *task.Task:
+		field = (*taskFields)(r).decode
+	case *task.Request:
+		field = (*requestFields)(r).decode
+	case *task.Response:
+		field = (*responseFields)(r).decode
 	}
 	if err := decode(b[1:], field); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadRecord, err)
+		return nil, fmt.Errorf("%w: %w", task.ErrBadRecord, err)
 	}
-	if t, ok := any(record).(*Task); ok && t.ID.IsZero() {
-		return nil, fmt.Errorf("%w: it is a task without an id", ErrBadRecord)
+	if t, ok := any(record).(*task.Task); ok && t.ID.IsZero() {
+		return nil, fmt.Errorf("%w: it is a task without an id", task.ErrBadRecord)
 	}
 	return record, nil
 }
