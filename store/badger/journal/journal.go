@@ -1,211 +1,258 @@
 // Package journal is a write-ahead log: records that are on the disk when
 // Append returns, and that are told again when the journal is opened next,
-// until the caller has them safe elsewhere.
+// unless a database had them for good by then.
 //
-//	journal.go  Open, Append, Trim, Remove
-//	segment.go  the files, and which of them may be used again
-//	record.go   what a file holds, and how it is read
+//	journal.go  Open, Append, Rotate
+//	read.go     what a directory holds, and whether it is sound
+//	record.go   what a file holds
 //
-// The files have a fixed size, are filled with zeros when they are made, and
-// are used again when what they hold is not needed any more: then a sync
-// writes the record and nothing else, neither blocks that were allocated nor
-// the length of the file, which halves the time it takes.
+// There are two files of a fixed size, used in turn. They are filled with zeros
+// when they are made: then a sync writes the record and nothing else, neither
+// blocks that were allocated nor the length of the file, which halves the time
+// it takes. When a file is full the other one is begun, which its header says,
+// and up to which record the database has everything: whatever the other file
+// held, all of it included. What comes later is in the two files, or it was
+// never acknowledged.
 package journal
 
 import (
-	"encoding/binary"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
-	"sync"
-
-	"go.uber.org/zap"
 
 	"github.com/ringback/ringback/store/badger/durable"
 )
 
+const (
+	extension  = ".journal"
+	unfinished = ".tmp"
+	pageSize   = 4096
+	maxBuffer  = 1 << 20 // that is kept between records
+)
+
+// names are the files' names.
+var names = [2]string{"a" + extension, "b" + extension}
+
 // Options are the options of a journal.
 type Options struct {
-	// SegmentSize is the size of each file in bytes. A record must fit into one.
-	SegmentSize int64
+	// FileSize is the size of each of the two files in bytes. A record must fit
+	// into one.
+	FileSize int64
 	// Secret encrypts what is written, with AES-GCM and a key for each use of a
-	// file that is derived from it. Nil: no encryption. It is needed as well to
-	// read what was encrypted.
+	// file that is derived from it. Nil: no encryption.
 	Secret []byte
-	// Applied tells where the records that the caller has applied so far may
-	// still be at risk: they are safe, for good, once first has become larger
-	// than last is now. Both only grow.
-	Applied func() (first, last uint64, err error)
-	// Full is called by Reserve or Append when a file is full and the next record
-	// goes to another. The caller calls release, from any goroutine, when it has
-	// applied all that was appended before; that of a later file does as well. An
-	// error of Full is returned by Reserve or Append. Nil: the caller has applied
-	// a record when it appends the next.
-	Full func(release func()) error
-	// Logger gets what was found damaged. Nil: nothing is logged.
-	Logger *zap.Logger
+	// Wrap, if not nil, takes the place of each file, by its name. It is for tests
+	// of what becomes of files.
+	Wrap func(name string, f File) File
 }
 
-// Journal is a journal in a directory. Open makes one. Reserve and Append are
-// for one goroutine at a time; the other methods may be called meanwhile.
+// Journal is a journal in a directory. Open makes one. It is for one goroutine
+// at a time.
 type Journal struct {
-	dir     string
 	options Options
+	files   [2]File
+	active  int // of files: the one that is written to
 
-	number  uint64 // of the next record
-	current *segment
-	seal    *sealer // of current
+	number uint64 // of the next record
+	header header // of the active file
+	seal   *sealer
 	// buffer is what is to be written at offset base: whole pages, the first
 	// of which may hold records that are on the disk already. The kernel would
 	// have to read a page first of which only a part is written.
 	buffer []byte
 	base   int64
-	broken error // why nothing can be appended any more
-
-	mu       sync.Mutex
-	segments []*segment // all but current, oldest first: the first may be used again
-	files    uint64     // how many were made
 }
 
-// Open opens the journal in a directory, which must be there for good, and
-// calls replay with each record that may be needed, in the order in which they
-// were appended. A record is valid only during the call. An error of replay
-// ends Open and is returned; all records will be told again.
-//
-// Only one process may have the journal open, which is the caller's care.
-func Open(dir string, options Options, replay func(record []byte) error) (*Journal, error) {
-	if options.Logger == nil {
-		options.Logger = zap.NewNop()
+// File is what a journal needs of its files.
+type File interface {
+	io.WriterAt
+	io.Closer
+	// Data makes durable what was written.
+	Data() error
+}
+
+type osFile struct{ *os.File }
+
+func (f osFile) Data() error { return durable.Data(f.File) }
+
+// Open begins a journal in a directory whose contents were read, and are all
+// in the database for good by now. What is there is removed.
+func Open(contents *Contents, options Options) (*Journal, error) {
+	dir := contents.dir
+	options.FileSize = (options.FileSize + pageSize - 1) / pageSize * pageSize
+	j := &Journal{options: options, number: contents.Last + 1}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
 	}
-	options.SegmentSize = (options.SegmentSize + pageSize - 1) / pageSize * pageSize
-	j := &Journal{dir: dir, options: options}
-	replayed, err := j.read(replay)
-	if err == nil {
-		// What was replayed is in the files that were found, until it is safe. A
-		// file that ended in the middle of a record is not continued.
-		err = j.next()
+	empty := header{version: version, kind: plain, first: j.number, checkpoint: contents.Last, size: options.FileSize}
+	for i, name := range names {
+		rand.Read(empty.salt[:])
+		var err error
+		if j.files[i], err = empty.begin(filepath.Join(dir, name)); err != nil {
+			return nil, errors.Join(err, j.Close())
+		}
+		if options.Wrap != nil {
+			j.files[i] = options.Wrap(name, j.files[i])
+		}
 	}
-	if err == nil && len(replayed) > 0 {
-		j.release(replayed[len(replayed)-1])
+	if err := durable.Dir(dir); err != nil {
+		return nil, errors.Join(err, j.Close())
 	}
-	if err != nil {
+	// From here on the files of version 1, and what was not finished, mean nothing.
+	entries, err := os.ReadDir(dir)
+	for _, entry := range entries {
+		ours := filepath.Ext(entry.Name()) == extension || filepath.Ext(entry.Name()) == unfinished
+		if ours && !slices.Contains(names[:], entry.Name()) {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, entry.Name())))
+		}
+	}
+	if err = errors.Join(err, j.Rotate(contents.Last)); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
 	return j, nil
 }
 
-// Reserve makes sure that there is room for a record of so many bytes, which
-// may take a new file. An error, as of a full disk, leaves the journal as it
-// is: nothing was written of any record.
-func (j *Journal) Reserve(size int) error {
-	if j.broken != nil {
-		return j.broken
+// begin opens the file of a header, which is made anew unless it is there and
+// has the size.
+func (h *header) begin(path string) (File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err == nil {
+		var info fs.FileInfo
+		if info, err = f.Stat(); err == nil && info.Size() == h.size {
+			return osFile{f}, h.write(osFile{f})
+		}
+		err = errors.Join(err, f.Close())
 	}
-	if j.fits(size) {
-		return nil
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
 	}
-	if int64(size)+int64(headerSize+overhead) > j.options.SegmentSize {
-		return fmt.Errorf("a record of %d bytes does not fit into a journal's file of %d bytes", size, j.options.SegmentSize)
+	return h.make(path)
+}
+
+// make makes a file, all of whose blocks are on the disk.
+func (h *header) make(path string) (File, error) {
+	f, err := os.OpenFile(path+unfinished, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
 	}
-	full := j.current
-	if err := j.next(); err != nil {
+	zeros := make([]byte, min(h.size, 1<<20))
+	for at := int64(0); err == nil && at < h.size; at += int64(len(zeros)) {
+		_, err = f.WriteAt(zeros[:min(int64(len(zeros)), h.size-at)], at)
+	}
+	if err == nil {
+		_, err = f.WriteAt(h.encode(), 0)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = os.Rename(path+unfinished, path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(path+unfinished))
+	}
+	return osFile{f}, nil
+}
+
+// write makes a header durable.
+func (h *header) write(f File) error {
+	if _, err := f.WriteAt(h.encode(), 0); err != nil {
 		return err
 	}
-	release := func() { j.release(full) }
-	if j.options.Full == nil {
-		release()
-		return nil
+	return f.Data()
+}
+
+// Last is the number of the last record that was appended.
+func (j *Journal) Last() uint64 { return j.number - 1 }
+
+// Capacity is the size of the largest record that a file can take.
+func (j *Journal) Capacity() int { return int(j.options.FileSize) - headerSize - overhead }
+
+// Fits says whether the active file has room for a record of so many bytes.
+func (j *Journal) Fits(size int) bool {
+	return j.base+int64(len(j.buffer)+size)+overhead <= j.options.FileSize
+}
+
+// Rotate goes on to the other file, and gives up what is in that. The caller
+// has all of it in the database for good: the records up to checkpoint.
+//
+// An error leaves the journal as it is; Rotate may be called again.
+func (j *Journal) Rotate(checkpoint uint64) error {
+	h := header{version: version, kind: plain, first: j.number, checkpoint: checkpoint, size: j.options.FileSize}
+	if j.options.Secret != nil {
+		h.kind = sealed
 	}
-	return j.options.Full(release)
+	rand.Read(h.salt[:])
+	seal, err := newSealer(&h, j.options.Secret)
+	if err != nil {
+		return err
+	}
+	other := 1 - j.active
+	if err := h.write(j.files[other]); err != nil {
+		return err
+	}
+	j.active, j.header, j.seal = other, h, seal
+	j.buffer, j.base = append(j.buffer[:0], h.encode()...), 0
+	return nil
 }
 
-// fits says whether the current file has room for a record.
-func (j *Journal) fits(size int) bool {
-	return j.base+int64(len(j.buffer)+size)+overhead <= j.options.SegmentSize
-}
-
-// Append makes a record durable. After an error it may be kept or not, and
-// nothing more can be appended, since a later sync could claim success for
-// what the system gave up on (fsync(2)).
+// Append makes a record durable, which [Journal.Fits]. After an error the
+// record may be told by the next Read or not, unless another one is appended:
+// that takes its place, and all that it needs is written again, so that what
+// the system gave up on does not matter (see fsync(2)).
 func (j *Journal) Append(record []byte) error {
-	if err := j.Reserve(len(record)); err != nil {
-		return err
+	if !j.Fits(len(record)) {
+		return fmt.Errorf("a record of %d bytes does not fit into a file of the journal, which has %d", len(record), j.options.FileSize)
 	}
 	start := len(j.buffer)
 	j.buffer = slices.Grow(j.buffer, len(record)+overhead+pageSize)
 	j.buffer = append(j.buffer, make([]byte, recordHeader)...)
 	j.buffer = j.seal.append(j.buffer, record, j.number)
-	head, payload := j.buffer[start:start+recordHeader], j.buffer[start+recordHeader:]
-	binary.LittleEndian.PutUint32(head[4:], uint32(len(payload)))
-	binary.LittleEndian.PutUint64(head[8:], j.number)
-	binary.LittleEndian.PutUint32(head, j.current.checksum(j.buffer[start+4:]))
-	j.number++
+	j.header.putHead(j.buffer[start:], uint32(len(j.buffer)-start-recordHeader), j.number)
 
 	end := len(j.buffer)
 	whole := (end + pageSize - 1) / pageSize * pageSize
 	j.buffer = append(j.buffer, make([]byte, whole-end)...)
-	err := j.current.write(j.buffer, j.base)
+	file := j.files[j.active]
+	_, err := file.WriteAt(j.buffer, j.base)
+	if err == nil {
+		err = file.Data()
+	}
 	if err != nil {
-		j.broken = fmt.Errorf("journal stopped after it could not write: %w", err)
+		j.buffer = j.buffer[:start]
 		return err
 	}
+	j.number++
 	done := end / pageSize * pageSize
 	rest := copy(j.buffer, j.buffer[done:end])
 	j.buffer, j.base = j.buffer[:rest], j.base+int64(done)
 	if cap(j.buffer) > maxBuffer {
 		j.buffer = slices.Clone(j.buffer)
 	}
+	j.mark()
 	return nil
 }
 
-const (
-	pageSize  = 4096
-	maxBuffer = 1 << 20 // that is kept between records
-)
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// Trim gives back the disk space of what is not needed any more.
-func (j *Journal) Trim() error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	first, _, err := j.options.Applied()
-	for err == nil && len(j.segments) > 0 && j.segments[0].applied < first {
-		if err = j.segments[0].remove(); err == nil {
-			j.segments = j.segments[1:]
-		}
-	}
-	return err
+// mark writes an end mark, in vain if it fails: then a record that is damaged
+// later looks like one that was never finished.
+func (j *Journal) mark() {
+	var mark [recordHeader]byte
+	j.header.putHead(mark[:], endMark, j.number)
+	_, _ = j.files[j.active].WriteAt(mark[:], j.base+int64(len(j.buffer)))
 }
 
-// Close closes the files, and leaves them to the next Open.
+// Close closes the files, and leaves them to the next Read.
 func (j *Journal) Close() error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
 	var err error
-	for _, s := range j.all() {
-		err = errors.Join(err, s.file.Close())
-	}
-	return err
-}
-
-// Remove closes the journal and removes its files, when all that was appended
-// is safe.
-func (j *Journal) Remove() error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, s := range j.all() { // oldest first: what is left of them has no gap
-		if err := s.remove(); err != nil {
-			return err
+	for _, f := range j.files {
+		if f != nil {
+			err = errors.Join(err, f.Close())
 		}
 	}
-	return durable.Dir(j.dir)
-}
-
-func (j *Journal) all() []*segment {
-	if j.current == nil {
-		return j.segments
-	}
-	return append(j.segments[:len(j.segments):len(j.segments)], j.current)
+	return err
 }
