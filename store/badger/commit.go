@@ -33,8 +33,8 @@ type step struct {
 	// isNew says that the task is not there before the step, and gone that it is
 	// not there after it.
 	isNew, gone bool
-	// turn has all that is recent written to Badger.
-	turn bool
+	// rotate begins another generation.
+	rotate bool
 
 	state atomic.Int32  // see stepWaiting
 	done  chan struct{} // closed when err is final and the bodies are removed
@@ -105,8 +105,10 @@ func (s *Store) do(ctx context.Context, p *step) error {
 	return p.wait(ctx)
 }
 
-// maxStep is how much one commit takes: as much as one transaction of Badger.
-func (s *Store) maxStep() int64 { return s.db.MaxBatchSize() - 4096 }
+// maxStep is how much one step may take of the journal, and maxBatch how much
+// one commit does, unless it is of one step.
+func (s *Store) maxStep() int64  { return int64(s.journal.Capacity()) }
+func (s *Store) maxBatch() int64 { return s.maxStep() / 4 }
 
 // commit is the one goroutine that writes. It never lingers: what has come in
 // during one commit makes the next, and what those bring who are only waiting
@@ -120,7 +122,7 @@ func (s *Store) commit() {
 		}
 		batch = append(batch[:0], first)
 		size := first.size()
-		for more := true; more && size < s.maxStep(); {
+		for more := true; more && size < s.maxBatch(); {
 			select {
 			case p, ok := <-s.queue:
 				if more = ok; ok {
@@ -136,8 +138,21 @@ func (s *Store) commit() {
 		}
 		clear(batch)
 	}
-	if s.space.check(toRemove) == nil && s.turn(func() {}) == nil { // or else the next start does it
-		s.catchUp()
+	s.settleJournal()
+}
+
+// settleJournal has Badger get all there is, so that the journal is empty. If
+// that can't be done, the next start does it.
+func (s *Store) settleJournal() {
+	err := s.rotate()
+	if err == nil {
+		err = s.flushing.await()
+	}
+	if err == nil {
+		err = s.journal.Rotate(s.checkpoint)
+	}
+	if err != nil {
+		s.log.Warn("task store was not closed as a whole; the next start sees to it", zap.Error(err))
 	}
 }
 
@@ -145,14 +160,14 @@ func (s *Store) commit() {
 // returns the others. It finishes each step with its own outcome.
 func (s *Store) commitSome(steps []*step) (rest []*step) {
 	var size int64
-	var taken, refused []*step
+	var admitted, refused []*step
 	v := &view{batch: s.batch, recent: s.recent, db: s.db}
 	room := s.space.room()
 	s.recent.mu.RLock()
 	for len(steps) > 0 {
 		p := steps[0]
 		n := p.size()
-		if size > 0 && size+n > s.maxStep() {
+		if size > 0 && size+n > s.maxBatch() {
 			break
 		}
 		steps = steps[1:]
@@ -160,26 +175,26 @@ func (s *Store) commitSome(steps []*step) (rest []*step) {
 			s.end(p, context.Canceled) // nobody is there to see it
 			continue
 		}
-		if p.err = s.take(v, p, room); p.err != nil {
+		if p.err = s.admit(v, p, room); p.err != nil {
 			refused = append(refused, p)
 			continue
 		}
 		size += n
-		taken = append(taken, p)
+		admitted = append(admitted, p)
 	}
 	s.recent.mu.RUnlock()
 	v.close()
 	clear(s.batch)
 	var err error
 	if size > 0 { // or they only wait for what was before
-		err = s.keep(taken, size)
+		err = s.keep(admitted, size)
 	}
-	for _, p := range taken {
+	for _, p := range admitted {
 		if err == nil {
 			s.expiry.note(p.writes)
 		}
-		if p.turn {
-			s.finish(p, s.turn(func() {}))
+		if p.rotate && err == nil {
+			s.finish(p, s.rotate())
 			continue
 		}
 		s.finish(p, err)
@@ -193,18 +208,22 @@ func (s *Store) commitSome(steps []*step) (rest []*step) {
 	return steps
 }
 
-// take takes one step into the commit, whole or not at all.
-func (s *Store) take(v *view, p *step, room need) error {
+// admit takes one step into the commit, whole or not at all.
+func (s *Store) admit(v *view, p *step, room need) error {
 	if p.need > room {
 		return task.ErrNoSpace
 	}
 	if err := s.failed(); err != nil && len(p.writes) > 0 {
 		return err
 	}
+	size := p.size()
 	if p.guard != nil {
 		if err := p.guard(v); err != nil {
 			return err
 		}
+	}
+	if got := p.writes.size(); got > size {
+		return fmt.Errorf("a step takes %d bytes and was to take %d at most: this is a bug", got, size)
 	}
 	for _, w := range p.writes {
 		if letter := w.key[0]; letter != dueKey && letter != expiryKey { // which no guard reads
@@ -214,23 +233,26 @@ func (s *Store) take(v *view, p *step, room need) error {
 	return nil
 }
 
-// keep makes steps durable, and seen by readers. After a failure nothing more
-// is written: a later sync may claim success for pages that the kernel gave up
-// on.
+// keep makes steps durable, and seen by readers.
 func (s *Store) keep(steps []*step, size int64) error {
 	if s.beforeCommit != nil {
 		if err := s.beforeCommit(); err != nil {
 			return err
 		}
 	}
-	if err := s.journal.Reserve(int(size)); err != nil {
-		// Nothing was written. It may work the next time.
-		return noSpace(fmt.Errorf("task store can't begin another file of its journal: %w", err))
+	if !s.journal.Fits(int(size)) {
+		if err := s.rotate(); err != nil {
+			return err
+		}
 	}
-	record := s.recent.record(steps)
+	record := s.recent.encode(steps, s.journal.Capacity())
 	if err := s.journal.Append(record); err != nil {
 		s.recent.forget(record)
-		return s.fail(err)
+		return s.writeFailed(err)
+	}
+	if s.trouble.Load() != nil {
+		s.trouble.Store(nil)
+		s.log.Info("task store can write again")
 	}
 	s.recent.add(steps)
 	s.space.wrote(size)
@@ -241,18 +263,36 @@ func (s *Store) keep(steps []*step, size int64) error {
 	return nil
 }
 
+// writeFailed is for a write to the journal that failed. Where there was no
+// space, for whatever reason, the next one may succeed. Else the disk itself
+// failed, and nothing more is written.
+func (s *Store) writeFailed(err error) error {
+	err = noSpace(fmt.Errorf("write to the task store failed, the step may or may not be kept: %w", err))
+	if !errors.Is(err, task.ErrNoSpace) {
+		return s.fail(err)
+	}
+	if s.trouble.Swap(&err) == nil {
+		s.log.Error("task store can't write for now; trying again with each step", zap.Error(err))
+	}
+	return err
+}
+
 // fail stops the store.
 func (s *Store) fail(err error) error {
-	err = noSpace(fmt.Errorf("write to the task store failed, the step may or may not be kept: %w", err))
-	s.failure.CompareAndSwap(nil, &err)
-	s.log.Error("task store stops writing; restart when the cause is mended", zap.Error(err))
+	if !s.failure.CompareAndSwap(nil, &err) {
+		return err
+	}
+	s.log.Error("task store stops writing: look at the disk, and start again", zap.Error(err))
+	if s.onFailure != nil {
+		s.onFailure(err)
+	}
 	return err
 }
 
 // failed is why nothing can be written any more; nil as long as it can.
 func (s *Store) failed() error {
 	if err := s.failure.Load(); err != nil {
-		return fmt.Errorf("task store stopped writing, restart it: %w", *err)
+		return fmt.Errorf("task store stopped writing, start again: %w", *err)
 	}
 	return nil
 }
@@ -282,12 +322,13 @@ func (s *Store) end(p *step, err error) {
 	}
 }
 
-// noSpace makes an error that means a full disk a task.ErrNoSpace as well.
+// noSpace makes an error that means a full disk, quota or file a
+// task.ErrNoSpace as well.
 func noSpace(err error) error {
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, task.ErrNoSpace) {
+		return err
 	}
-	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
 		// Badger passes on the texts of errors, not the errors.
 		if errors.Is(err, full) || strings.Contains(err.Error(), full.Error()) {
 			return fmt.Errorf("%w: %w", task.ErrNoSpace, err)

@@ -23,80 +23,77 @@ import (
 // the other processors for each page. So it is done in large batches under
 // load, and else when it is quiet.
 type compactor struct {
-	db       *badger.DB
-	space    *space
-	memTable int64
-	after    time.Duration // of quiet
-	enough   int           // removed tasks that are worth it
+	db     *badger.DB
+	space  *space
+	after  time.Duration // of quiet
+	enough int           // removed tasks that are worth it
+	much   int64         // bytes after which memory is given back
 
 	flattening sync.Mutex    // Badger can't do two at a time
-	wake       chan struct{} // a memtable was filled, or the quiet is over
+	wake       chan struct{} // tables were filled, or the quiet is over
 
-	mu         sync.Mutex
-	lastWrite  time.Time
-	written    int64     // bytes to Badger since wake
-	unreturned int64     // bytes since memory was given back to the system
-	again      time.Time // when to do so once more; zero if not
-	resting    bool      // no timer runs: the next write wakes
-	gone       int       // tasks removed since the last compaction
+	mu        sync.Mutex
+	lastWrite time.Time
+	resting   bool  // no timer runs: the next write wakes
+	gone      int   // tasks removed from the database since the last compaction
+	unflushed int64 // bytes to the database since wake
+	written   int64 // bytes since memory was given back
+	leftovers int   // how often memory is to be given back even if nothing comes
 }
 
 // Tables of level 0, each of which was a memtable.
 const (
-	fewTables  = 5  // not worth the while
-	manyTables = 64 // worth it, whatever else happens
-	// tooManyTables is when Badger makes writers wait for the compactor.
-	tooManyTables = 160
-	// manyBytes in level 0 are enough even if they are less than manyTables.
-	manyBytes = 1 << 30
+	fewTables     = 5       // not worth the while
+	manyTables    = 64      // worth it, whatever else happens
+	tooManyTables = 160     // nothing is written before
+	manyBytes     = 1 << 30 // in level 0 are enough, too
 )
 
 func newCompactor(db *badger.DB, space *space, memTable int64) *compactor {
 	return &compactor{
-		db: db, space: space, memTable: memTable,
-		after: 5 * time.Second, enough: 1000,
+		db: db, space: space,
+		after: 5 * time.Second, enough: 1000, much: 4 * memTable,
 		wake:      make(chan struct{}, 1),
 		lastWrite: time.Now(),
-		// Opening reads logs and the journal, which leaves something behind, too.
-		unreturned: muchMemory(memTable),
+		leftovers: manyLeftovers, // of opening
 	}
 }
 
-// wrote says that so many bytes were written just now.
+// manyLeftovers is how often memory is given back after a flood, since Badger
+// lets go only slowly of what it has built tables with: one of eight pieces
+// every 2 s.
+const manyLeftovers = 4
+
+// wrote says that so many bytes were written to the journal just now.
 func (c *compactor) wrote(n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lastWrite = time.Now()
-	c.unreturned += n
+	if c.written += n; c.written >= c.much {
+		c.written, c.leftovers = 0, manyLeftovers
+	}
 	if c.resting {
 		c.wakeUp()
 	}
 }
 
-// filled says that Badger has got so many bytes.
-func (c *compactor) filled(n int64) {
+// flushed says that Badger has got so many bytes, which removed so many tasks.
+func (c *compactor) flushed(n int64, removed int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.written += n
-	if c.written >= c.memTable {
+	c.gone += removed
+	if c.unflushed += n; c.unflushed >= c.much/4 {
 		c.wakeUp()
 	}
 }
 
 // wakeUp has the compactor look for work. The caller has the lock.
 func (c *compactor) wakeUp() {
-	c.resting, c.written = false, 0
+	c.resting, c.unflushed = false, 0
 	select {
 	case c.wake <- struct{}{}:
 	default:
 	}
-}
-
-// removed says that so many tasks were removed from the database.
-func (c *compactor) removed(n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.gone += n
 }
 
 // removals is how many tasks were removed since the last compaction.
@@ -113,61 +110,36 @@ func (c *compactor) quiet() time.Duration {
 	return max(0, c.after-time.Since(c.lastWrite))
 }
 
-// rest says whether the compactor may wait for the next write, which then wakes it.
-func (c *compactor) rest() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.resting = time.Since(c.lastWrite) >= c.after
-	return c.resting
-}
-
-// tidy gives back what is not needed when it is quiet: memory, disk space, and
-// files of the journal. It returns after what time there will be more of it, or
-// zero.
-func (s *Store) tidy(ctx context.Context) (again time.Duration, err error) {
-	if err := s.writeRecent(ctx); err != nil {
-		return 0, err
+// tidy gives back what is not needed when it is quiet: disk space and memory.
+func (s *Store) tidy(ctx context.Context) error {
+	if err := s.flushNow(ctx); err != nil {
+		return err
 	}
 	c := s.compactor
+	var err error
 	switch removals := c.removals(); {
 	case removals >= c.enough, removals > 0 && c.space.room() < toCreate:
 		err = s.compact(ctx)
 	case c.db.Levels()[0].NumTables >= fewTables:
 		err = c.flatten()
 	}
-	again = c.returnMemory()
-	return again, errors.Join(err, s.journal.Trim())
-}
-
-// muchMemory is how many written bytes leave enough behind to give it back.
-func muchMemory(memTable int64) int64 { return 4 * memTable }
-
-// returnMemory gives the system back what a flood has left behind, for which
-// the garbage collector takes its time when there is nothing to do. It returns
-// after what time there will be more of it, or zero.
-func (c *compactor) returnMemory() (after time.Duration) {
 	c.mu.Lock()
-	much := c.unreturned >= muchMemory(c.memTable)
-	due := much || !c.again.IsZero() && time.Until(c.again) <= 0
-	switch {
-	case much:
-		c.unreturned, c.again = 0, time.Now().Add(builders)
-	case due:
-		c.again = time.Time{}
-	}
-	if !c.again.IsZero() {
-		after = time.Until(c.again)
-	}
+	give := c.leftovers > 0
+	c.leftovers = max(0, c.leftovers-1)
 	c.mu.Unlock()
-	if due {
+	if give { // the garbage collector takes its time when there is nothing to do
 		debug.FreeOSMemory()
 	}
-	return after
+	return err
 }
 
-// builders is more than the time that Badger keeps the memory it has built
-// tables with: it gives up one of eight pieces every 2 s.
-const builders = 20 * time.Second
+// rest says whether the compactor may wait for the next write, which then wakes it.
+func (c *compactor) rest() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resting = c.leftovers == 0 && time.Since(c.lastWrite) >= c.after
+	return c.resting
+}
 
 // crowded says that it is time to compact even under load.
 func (c *compactor) crowded() bool {
@@ -185,6 +157,9 @@ func (c *compactor) crowded() bool {
 	}
 }
 
+// overcrowded says that nothing may be written before a compaction.
+func (c *compactor) overcrowded() bool { return c.db.Levels()[0].NumTables >= tooManyTables }
+
 // flatten sorts all that is on disk into one level. task.ErrNoSpace: there is
 // no room to do it.
 func (c *compactor) flatten() error {
@@ -193,12 +168,12 @@ func (c *compactor) flatten() error {
 	if err := c.space.checkCompaction(); err != nil {
 		return err
 	}
-	return c.db.Flatten(1)
+	return noSpace(c.db.Flatten(1))
 }
 
 // run compacts until ctx ends.
 func (c *compactor) run(ctx context.Context, s *Store) {
-	timer := time.NewTimer(c.after)
+	timer := time.NewTimer(0) // a process that was killed often has left a table each time
 	defer timer.Stop()
 	failing := false
 	for {
@@ -209,21 +184,24 @@ func (c *compactor) run(ctx context.Context, s *Store) {
 		case <-timer.C:
 		}
 		var err error
-		var again time.Duration
 		quiet := c.quiet() == 0
-		if c.crowded() { // first, as writers may wait for it, and tidy for them
+		if c.crowded() { // first, as writers may wait for it
 			err, quiet = c.flatten(), false
 		} else if quiet {
-			again, err = s.tidy(ctx)
+			err = s.tidy(ctx)
 		}
 		if err != nil && !failing && ctx.Err() == nil && !errors.Is(err, task.ErrClosed) {
 			s.log.Warn("task store was not tidied up; trying again until it works", zap.Error(err))
 		}
-		if failing = err != nil; !failing && quiet && again == 0 && c.rest() {
+		if failing = err != nil; !failing && quiet && c.rest() {
 			timer.Stop()
 			continue
 		}
-		timer.Reset(max(c.quiet(), again, time.Second))
+		pause := max(c.quiet(), time.Second)
+		if !failing && quiet {
+			pause = max(pause, c.after)
+		}
+		timer.Reset(pause)
 	}
 }
 
@@ -233,7 +211,7 @@ func (s *Store) compact(ctx context.Context) error {
 	gone := s.compactor.removals()
 	short := s.space.check(toSave)
 	if short == nil {
-		if err := s.flush(ctx); err != nil {
+		if err := s.fillMemtable(ctx); err != nil {
 			return err
 		}
 	}
@@ -249,43 +227,36 @@ func (s *Store) compact(ctx context.Context) error {
 	return nil
 }
 
-// flush has all that was written so far written out into tables. Badger does
+// fillMemtable has all that was written so far made into tables. Badger does
 // that when the memtable is full, and only then: so it is filled.
-func (s *Store) flush(ctx context.Context) error {
-	if err := s.writeRecent(ctx); err != nil {
+func (s *Store) fillMemtable(ctx context.Context) error {
+	if err := s.flushNow(ctx); err != nil {
 		return err
 	}
-	path := filepath.Join(s.dir, dbDir)
-	_, full, err := logs(path)
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	dir := filepath.Join(s.dir, dbDir)
+	before, err := memtableFiles(dir)
 	if err != nil {
 		return err
 	}
+	// It means nothing, and the checkpoint need not know of it.
 	name, fill := []byte{metaKey, 'f'}, make([]byte, s.chunk)
-	for last := full; last == full; { // until there is another log
+	for full := false; !full; {
 		if err := errors.Join(ctx.Err(), s.space.check(toSave)); err != nil {
 			return err
 		}
-		// The journal need not have it: it means nothing.
 		if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(name, fill) }); err != nil {
 			return err
 		}
-		if _, last, err = logs(path); err != nil {
+		now, err := memtableFiles(dir)
+		if err != nil {
 			return err
 		}
+		full = now[len(now)-1] != before[len(before)-1]
 	}
 	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Delete(name) }); err != nil {
 		return err
 	}
-	for range 200 { // the log of a memtable is deleted when it was written out
-		first, last, err := logs(path)
-		if err != nil || first == last {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-	return nil
+	return s.awaitTables(ctx, dir)
 }

@@ -16,9 +16,9 @@ func openSmall(t *testing.T, dir string, after time.Duration) *Store {
 	options, err := Options{MemTableSize: minMemTableSize}.withDefaults()
 	require.NoError(t, err)
 	require.NoError(t, makeDirs(dir))
-	db, err := openDB(dir, options)
+	found, err := look(dir, nil)
 	require.NoError(t, err)
-	s, err := newStore(dir, db, options)
+	s, err := found.open(options)
 	require.NoError(t, err)
 	s.compactor.after = after
 	s.start()
@@ -96,6 +96,23 @@ func TestCompactionNeedsRoom(t *testing.T) {
 	s.space.minFree = minFree
 	s.space.mu.Unlock()
 	require.NoError(t, s.compact(t.Context()))
+}
+
+// A small bound is never met by what is over: tasks come and go for ever.
+func TestMaxBytesIsGivenBack(t *testing.T) {
+	s := open(t, t.TempDir(), Options{MemTableSize: minMemTableSize, MaxBytes: 8 << 20})
+	for n := range 3000 {
+		one := newTask()
+		create := func() error { return s.Create(t.Context(), one, newRequest(20_000), nil) }
+		if n < 1000 {
+			require.NoError(t, create()) // more than MaxBytes until here
+		} else {
+			persist(t, create)
+		}
+		one.Status, one.ExpiresAt = task.Completed, time.Now()
+		require.NoError(t, s.Save(t.Context(), task.Step{Task: one, DropRequest: true, Response: &task.Response{Status: 200}}))
+		require.NoError(t, s.Remove(t.Context(), one.ID))
+	}
 }
 
 // Closing does not wait for a compaction, which may take long.

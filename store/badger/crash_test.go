@@ -2,14 +2,11 @@ package badger
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -67,42 +64,8 @@ func child(dir string) {
 	select {}
 }
 
-// A process that is killed at any moment loses nothing that it acknowledged,
-// nor does a machine that crashes.
+// A process that is killed at any moment loses nothing that it acknowledged.
 func TestKill(t *testing.T) {
-	t.Run("process", func(t *testing.T) { testKill(t, func(string) {}) })
-	t.Run("machine", func(t *testing.T) {
-		testKill(t, func(dir string) { loseLogs(t, filepath.Join(dir, dbDir)) })
-	})
-}
-
-// loseLogs does to Badger's logs, which are not synced, what a crash of the
-// machine may do to them: any page of them is on the disk or not.
-func loseLogs(t *testing.T, dir string) {
-	logs, err := filepath.Glob(filepath.Join(dir, "*"+logExtension))
-	require.NoError(t, err)
-	require.NotEmpty(t, logs)
-	for _, log := range logs {
-		if rand.IntN(4) == 0 {
-			require.NoError(t, os.Remove(log)) // not even its name
-			continue
-		}
-		content, err := os.ReadFile(log)
-		require.NoError(t, err)
-		length := len(bytes.TrimRight(content, "\x00"))
-		if rand.IntN(4) == 0 {
-			content = content[:rand.IntN(2)*rand.IntN(len(content))]
-		}
-		for page := range slices.Chunk(content, 4096) {
-			if rand.IntN(1+length/4096) < 3 { // about three of those written to
-				clear(page)
-			}
-		}
-		require.NoError(t, os.WriteFile(log, content, 0o600))
-	}
-}
-
-func testKill(t *testing.T, after func(dir string)) {
 	dir := t.TempDir()
 	kept := make(map[task.ID]string)
 	for round := range 10 {
@@ -126,7 +89,6 @@ func testKill(t *testing.T, after func(dir string)) {
 			n++
 		}
 		require.ErrorContains(t, cmd.Wait(), "killed")
-		after(dir)
 
 		s, err := Open(dir, Options{})
 		require.NoError(t, err)

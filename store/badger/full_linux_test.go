@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"testing"
 	"time"
@@ -148,24 +149,61 @@ func TestFullDiskBody(t *testing.T) {
 	create(t, s, 1000)
 }
 
-// A disk without room for the next file of the journal refuses steps; the
-// store goes on when there is some.
+// A limit for the size of files that is met refuses steps, and nothing else.
+// When it is raised, the same store takes them again.
+func TestFileSizeLimit(t *testing.T) {
+	s := open(t, t.TempDir(), Options{MemTableSize: minMemTableSize})
+	before := create(t, s, 20_000)
+	require.NoError(t, s.Health())
+
+	var limit unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_FSIZE, &limit))
+	restore := func() { require.NoError(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &limit)) }
+	defer restore()
+	signal.Ignore(unix.SIGXFSZ)
+	defer signal.Reset(unix.SIGXFSZ)
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 8 << 10, Max: limit.Max}))
+	for range 3 {
+		require.ErrorIs(t, s.Create(t.Context(), newTask(), newRequest(20_000), nil), task.ErrNoSpace)
+	}
+	require.ErrorIs(t, s.Health(), task.ErrNoSpace)
+	_, err := s.LoadRequest(t.Context(), before.ID)
+	require.NoError(t, err)
+
+	// The journal has room again, but the database has none: until the journal
+	// is full, steps are taken.
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(s.space.memTable), Max: limit.Max}))
+	tasks, refusals := createAtMost(t, s, 1000)
+	require.NotEmpty(t, tasks)
+	for _, err := range refusals {
+		require.ErrorIs(t, err, task.ErrNoSpace)
+	}
+	require.NotEmpty(t, refusals)
+	require.ErrorIs(t, s.Health(), task.ErrNoSpace)
+	restore()
+	persist(t, func() error { return s.Create(t.Context(), newTask(), newRequest(20_000), nil) })
+	require.NoError(t, s.Health())
+	crash(t, s)
+	s = open(t, s.dir, Options{MemTableSize: minMemTableSize})
+	for _, one := range append(tasks, before) {
+		_, err := s.LoadRequest(t.Context(), one.ID)
+		require.NoError(t, err)
+	}
+}
+
+// A disk without room for the journal is refused at the start.
 func TestFullJournal(t *testing.T) {
 	dir := t.TempDir()
 	disk := filepath.Join(dir, journalDir)
 	require.NoError(t, makeDirs(dir))
-	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=600k"); err != nil {
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=400k"); err != nil {
 		t.Skipf("a small disk needs mount(2): %v", err)
 	}
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(disk, unix.MNT_DETACH)) })
-	s := open(t, dir, Options{MemTableSize: minMemTableSize})
-	tasks := untilFull(t, s)
-	require.NotEmpty(t, tasks)
-	for _, one := range tasks {
-		_, err := s.LoadRequest(t.Context(), one.ID)
-		require.NoError(t, err)
-	}
+	_, err := Open(dir, Options{MemTableSize: minMemTableSize})
+	require.ErrorIs(t, err, task.ErrNoSpace)
 	require.NoError(t, unix.Mount("tmpfs", disk, "tmpfs", unix.MS_REMOUNT, "size=8m"))
+	s := open(t, dir, Options{MemTableSize: minMemTableSize})
 	create(t, s, 20_000)
 }
 
@@ -175,6 +213,7 @@ func TestNoSpaceErrors(t *testing.T) {
 	for err, want := range map[error]bool{
 		unix.ENOSPC: true,
 		unix.EDQUOT: true,
+		unix.EFBIG:  true,
 		&os.PathError{Op: "write", Path: "x", Err: unix.ENOSPC}:          true,
 		errors.New("while writing err: write x: " + unix.ENOSPC.Error()): true,
 		unix.EIO: false,

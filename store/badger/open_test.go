@@ -95,13 +95,13 @@ func TestUnreadable(t *testing.T) {
 		}, "has data but no MANIFEST"},
 		"garbage": {func(t *testing.T, dir string) {
 			require.NoError(t, os.WriteFile(manifest(dir), noise(1000), 0o600))
-		}, "can't be opened"},
+		}, "can't be read"},
 		"lost table": {func(t *testing.T, dir string) {
 			tables, err := filepath.Glob(filepath.Join(dir, dbDir, "*.sst"))
 			require.NoError(t, err)
 			require.NotEmpty(t, tables)
 			require.NoError(t, os.Remove(tables[0]))
-		}, "can't be opened"},
+		}, "is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filled(t)
@@ -136,6 +136,13 @@ func TestPermissions(t *testing.T) {
 	s := open(t, dir, Options{})
 	id := newTask().ID
 	putBody(t, s, id, task.RequestPart, noise(100))
+	create(t, s, 10)
+	require.NoError(t, s.Close())
+	for path := range files(t, dir) {
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		require.Zero(t, info.Mode().Perm()&0o077, path)
+	}
 	for path, want := range map[string]os.FileMode{
 		dir:                            0o700,
 		filepath.Join(dir, dbDir):      0o700,

@@ -3,12 +3,15 @@ package badger
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	boptions "github.com/dgraph-io/badger/v4/options"
 	"go.uber.org/zap"
+
+	"github.com/ringback/ringback/store/badger/journal"
 )
 
 // Options are the options of a store. The zero value works.
@@ -33,7 +36,8 @@ type Options struct {
 	// since Badger writes to mapped memory.
 	MinFree int64
 	// MaxBytes bounds the size of the directory: beyond it, new tasks and
-	// bodies are refused with task.ErrNoSpace. Zero: no bound.
+	// bodies are refused with task.ErrNoSpace. At least three times MemTableSize:
+	// the store itself takes that. Zero: no bound.
 	MaxBytes int64
 
 	// MemTableSize is how many bytes of new records are held in memory, two and
@@ -42,18 +46,28 @@ type Options struct {
 	// bounds the size of one record, to about a seventh. At least 1 MiB.
 	// Zero: 16 MiB.
 	MemTableSize int64
+
+	// OnFailure is called once, from any goroutine, when the disk fails, after
+	// which the store takes no more steps until the process is started again.
+	// Nil: it is only logged.
+	OnFailure func(error)
+
+	wrapJournal func(name string, f journal.File) journal.File // for tests
 }
 
+// DefaultMemTableSize is the MemTableSize of options that have none.
+const DefaultMemTableSize = 16 << 20
+
 const (
-	defaultMinFree      = 64 << 20
-	defaultMemTableSize = 16 << 20
-	minMemTableSize     = 1 << 20
+	defaultMinFree  = 64 << 20
+	minMemTableSize = 1 << 20
 
 	// formatVersion is written to the directory; another one is not opened.
 	// "RB" and a number to be raised when keys or values change their meaning.
 	formatVersion = 'R'<<8 | 'B' + 1
 
 	maxValueThreshold = 1 << 20 // Badger's
+	blockSize         = 16 << 10
 )
 
 func (o Options) withDefaults() (Options, error) {
@@ -64,10 +78,13 @@ func (o Options) withDefaults() (Options, error) {
 		o.MinFree = defaultMinFree
 	}
 	if o.MemTableSize == 0 {
-		o.MemTableSize = defaultMemTableSize
+		o.MemTableSize = DefaultMemTableSize
 	}
 	if o.MemTableSize < minMemTableSize {
 		return o, fmt.Errorf("memtable size is %d bytes: want at least %d", o.MemTableSize, minMemTableSize)
+	}
+	if o.MaxBytes > 0 && o.MaxBytes < 3*o.MemTableSize {
+		return o, fmt.Errorf("max bytes is %d: want at least three times the memtable size, which is %d", o.MaxBytes, o.MemTableSize)
 	}
 	switch len(o.EncryptionKey) {
 	case 0, 16, 24, 32:
@@ -85,7 +102,7 @@ func (o Options) withDefaults() (Options, error) {
 // garbage collection gives back next to nothing.
 func (o Options) badgerOptions(dir string) badger.Options {
 	b := badger.DefaultOptions(filepath.Join(dir, dbDir)).
-		WithSyncWrites(false). // see journal.go
+		WithSyncWrites(false). // see doc.go
 		WithLogger(logger{o.Logger}).
 		WithMemTableSize(o.MemTableSize).
 		WithNumMemtables(2).
@@ -95,13 +112,13 @@ func (o Options) badgerOptions(dir string) badger.Options {
 		WithCompression(boptions.None).
 		WithValueThreshold(o.valueThreshold()).
 		WithValueLogFileSize(1 << 20).
-		WithBlockSize(16 << 10). // the index of a table is a quarter of what it is with 4 KiB
+		WithBlockSize(blockSize). // the index of a table is a quarter of what it is with 4 KiB
 		WithBlockCacheSize(16 << 20).
 		WithIndexCacheSize(16 << 20).
 		WithNumCompactors(0). // see compactor
 		WithNumLevelZeroTables(1).
-		WithNumLevelZeroTablesStall(tooManyTables).
-		WithDetectConflicts(false). // there is one writer
+		WithNumLevelZeroTablesStall(math.MaxInt32). // see tooManyTables
+		WithDetectConflicts(false).                 // there is one writer
 		WithMetricsEnabled(false).
 		WithExternalMagic(formatVersion)
 	if len(o.EncryptionKey) > 0 {
@@ -119,9 +136,9 @@ func (o Options) valueThreshold() int64 {
 	return min(maxValueThreshold, o.MemTableSize*15/100)
 }
 
-// segmentSize is the size of a file of the journal, and of a generation of
-// what is recent. A transaction must fit.
-func (o Options) segmentSize() int64 { return o.MemTableSize / 4 }
+// journalFileSize is the size of each of the two files of the journal, and so
+// of a generation of what is recent.
+func (o Options) journalFileSize() int64 { return o.MemTableSize / 4 }
 
 // logger is a zap logger for Badger. What Badger calls information is detail
 // to everyone else, and what it calls debugging comes several times per write.

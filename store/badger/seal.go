@@ -20,9 +20,13 @@ import (
 
 // The first byte of a body's file says how the rest is written.
 const (
-	bodyPlain  = 'p' // as it is
-	bodySealed = 'a' // in the age format, see age-encryption.org/v1
+	bodySealed  = 'a' // in the age format, see age-encryption.org/v1, with the store's key
+	bodyChecked = 'c' // the same with a key that everybody knows: what is damaged shows
+	bodyPlain   = 'p' // as it is, by older versions
 )
+
+// publicSecret is the key of bodies that need none.
+var publicSecret = sha256.Sum256([]byte("ringback: this body is not encrypted"))
 
 // bodyKey is the key that bodies are encrypted with. It is made by the store,
 // which keeps it in the database, which is encrypted itself: so when the
@@ -78,24 +82,25 @@ func bodyKeyOf(db *badger.DB, encrypted bool, now time.Time) (*bodyKey, error) {
 	return key, err
 }
 
-// seal returns a writer that encrypts to the file, if the store is encrypted.
-// Close writes what is left, and does not close the file.
+// encrypts says that what is written now is to be encrypted.
+func (k *bodyKey) encrypts() bool { return k != nil && !k.since.IsZero() }
+
+// seal returns a writer that encrypts to the file, if the store is encrypted,
+// and else has damage to the file found. Close writes what is left, and does not
+// close the file.
 func (k *bodyKey) seal(file io.Writer, name bodyName) (io.WriteCloser, error) {
-	if k == nil || k.since.IsZero() {
-		_, err := file.Write([]byte{bodyPlain})
-		return plainWriter{file}, err
+	kind, secret := byte(bodyChecked), publicSecret
+	if k.encrypts() {
+		kind, secret = bodySealed, k.secret
 	}
-	if _, err := file.Write([]byte{bodySealed}); err != nil {
+	if _, err := file.Write([]byte{kind}); err != nil {
 		return nil, err
 	}
-	return age.Encrypt(file, &bodyLock{k, name})
+	return age.Encrypt(file, &bodyLock{secret, name})
 }
 
-type plainWriter struct{ io.Writer }
-
-func (plainWriter) Close() error { return nil }
-
-// unseal returns a reader of what was written to the writer of seal.
+// unseal returns a reader of what was written to the writer of seal. What it
+// reads is what was written, or an error.
 func (k *bodyKey) unseal(file *os.File, name bodyName) (io.ReadSeeker, error) {
 	info, err := file.Stat()
 	if err != nil {
@@ -107,38 +112,42 @@ func (k *bodyKey) unseal(file *os.File, name bodyName) (io.ReadSeeker, error) {
 	}
 	size := info.Size() - 1
 	content := io.NewSectionReader(file, 1, size)
+	secret := publicSecret
 	switch kind[0] {
-	case bodyPlain:
-		if k != nil && !k.since.IsZero() && name.id.Time().After(k.since) {
+	case bodyPlain, bodyChecked:
+		if k.encrypts() && name.id.Time().After(k.since) {
 			return nil, errors.New("its file is not encrypted, and should be: it was tampered with")
 		}
-		return content, nil
+		if kind[0] == bodyPlain {
+			return content, nil
+		}
 	case bodySealed:
 		if k == nil {
 			return nil, errors.New("its file is encrypted, but the store never was: it belongs elsewhere")
 		}
-		r, size, err := age.DecryptReaderAt(content, size, &bodyLock{k, name})
-		if err != nil {
-			return nil, fmt.Errorf("its file was tampered with or is damaged: %w", err)
-		}
-		return io.NewSectionReader(r, 0, size), nil
+		secret = k.secret
 	default:
 		return nil, errors.New("its file was tampered with or is damaged: its kind is not known")
 	}
+	r, size, err := age.DecryptReaderAt(content, size, &bodyLock{secret, name})
+	if err != nil {
+		return nil, fmt.Errorf("its file was tampered with or is damaged: %w", err)
+	}
+	return io.NewSectionReader(r, 0, size), nil
 }
 
 // bodyLock locks the key that age makes for each file with the key of bodies
 // and the body's name, so that no file can take another's place.
 type bodyLock struct {
-	key  *bodyKey
-	name bodyName
+	secret [32]byte
+	name   bodyName
 }
 
 const stanzaType = "ringback-body"
 
 func (l *bodyLock) aead() (cipher.AEAD, error) {
 	salt := append([]byte{byte(l.name.part)}, l.name.id[:]...)
-	key, err := hkdf.Key(sha256.New, l.key.secret[:], salt, stanzaType, 32)
+	key, err := hkdf.Key(sha256.New, l.secret[:], salt, stanzaType, 32)
 	if err != nil {
 		return nil, err
 	}

@@ -107,8 +107,7 @@ func (s *space) lookUp() {
 	if s.maxBytes > 0 {
 		s.database = diskUsage(filepath.Join(s.dir, dbDir)) + diskUsage(filepath.Join(s.dir, journalDir))
 	}
-	// Both memtables may be written out, too, what is recent to Badger's log, and
-	// the journal grow meanwhile.
+	// Both memtables may be written out, and what is recent to Badger's log.
 	s.headroom = 4*s.memTable + compaction(s.db.Levels())
 }
 
@@ -139,6 +138,28 @@ func (s *space) checkCompaction() error {
 		return fmt.Errorf("%w to compact it", task.ErrNoSpace)
 	}
 	return nil
+}
+
+// checkFlush returns task.ErrNoSpace if Badger can't be given a generation, or
+// could not make the file of another memtable, which it would not survive.
+func (s *space) checkFlush() error {
+	if err := s.check(toRemove); err != nil {
+		return err
+	}
+	path := filepath.Join(s.dir, dbDir, "room"+unfinished)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return noRoom(err)
+	}
+	return noRoom(errors.Join(file.Truncate(2*s.memTable), file.Close(), os.Remove(path)))
+}
+
+// noRoom makes any error a task.ErrNoSpace.
+func noRoom(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", task.ErrNoSpace, err)
 }
 
 // wrote counts bytes that were written to the database.
@@ -177,7 +198,7 @@ func checkRoom(dir string, o Options) error {
 	if o.MinFree < 0 {
 		return nil
 	}
-	first := 1<<20 + o.segmentSize()
+	first := 1<<20 + 2*o.journalFileSize()
 	free, err := freeBytes(dir)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil

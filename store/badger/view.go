@@ -32,6 +32,9 @@ func (v *view) get(key string, use func(value []byte) error) error {
 		}
 		return use(value)
 	}
+	if v.recent != nil && key[0] != nameKey && v.recent.isNew(idOf(key)) {
+		return task.ErrNotFound // without asking Badger
+	}
 	if v.txn == nil {
 		v.txn = v.db.NewTransaction(false)
 	}
@@ -79,11 +82,11 @@ func (s *Store) begin(look func()) *badger.Txn {
 	for {
 		s.recent.mu.RLock()
 		look()
-		turns := s.recent.turns
+		flushed := s.recent.flushed
 		s.recent.mu.RUnlock()
 		txn := s.db.NewTransaction(false)
 		s.recent.mu.RLock()
-		fits := s.recent.turns == turns
+		fits := s.recent.flushed == flushed
 		s.recent.mu.RUnlock()
 		if fits {
 			return txn
@@ -101,7 +104,6 @@ func (s *Store) each(from string, backwards bool, each func(key, value []byte) e
 	var recent writes
 	txn := s.begin(func() { recent = s.recent.all(from[0]) })
 	defer txn.Discard()
-	recent = recent.latest()
 
 	order := bytes.Compare
 	if backwards {

@@ -34,7 +34,7 @@ func (s writing) Remove(ctx context.Context, id task.ID) error {
 }
 
 func (s writing) write() error {
-	if err := s.writeRecent(context.Background()); !errors.Is(err, task.ErrClosed) {
+	if err := s.flushNow(context.Background()); !errors.Is(err, task.ErrClosed) {
 		return err
 	}
 	return nil // the step has said so
@@ -47,7 +47,7 @@ func TestRecent(t *testing.T) {
 	options := Options{MemTableSize: minMemTableSize}
 	reopen := func() *Store {
 		s := open(t, dir, options)
-		s.beforeWrite = func() error { // slow, so that much is read meanwhile
+		s.beforeFlush = func(flushStep) error { // slow, so that much is read meanwhile
 			time.Sleep(5 * time.Millisecond)
 			return nil
 		}
@@ -119,9 +119,9 @@ func TestRecent(t *testing.T) {
 		case what < 95:
 			check(one)
 		case what < 96:
-			require.NoError(t, s.doTurn(t.Context()))
+			require.NoError(t, s.doRotate(t.Context()))
 		case what < 97:
-			require.NoError(t, s.writeRecent(t.Context()))
+			require.NoError(t, s.flushNow(t.Context()))
 		case what < 99:
 			same(t, model, s, func(s task.Store) ([]*task.Task, error) {
 				return s.List(t.Context(), func(*task.Task) bool { return true }, one.ID, 10)
@@ -164,7 +164,7 @@ func TestBadgerIsSpared(t *testing.T) {
 		require.NoError(t, s.Save(t.Context(), task.Step{Task: one, DropRequest: true, Response: &task.Response{Status: 200}}))
 		require.NoError(t, s.Remove(t.Context(), one.ID))
 	}
-	require.NoError(t, s.writeRecent(t.Context()))
+	require.NoError(t, s.flushNow(t.Context()))
 	require.Zero(t, s.compactor.removals(), "nothing to tidy up")
 	require.NoError(t, s.db.View(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{AllVersions: true})
@@ -182,15 +182,15 @@ func TestBadgerFails(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	s := open(t, dir, Options{})
 	old := create(t, s, 1000)
-	require.NoError(t, s.writeRecent(t.Context()))
+	require.NoError(t, s.flushNow(t.Context()))
 	one := create(t, s, 1000)
 	require.NoError(t, s.Remove(t.Context(), old.ID))
 	require.NoError(t, s.settleAll(t.Context()))
 
 	broken := errors.New("broken")
-	s.beforeWrite = func() error { return broken }
-	require.ErrorIs(t, s.writeRecent(t.Context()), broken)
-	require.ErrorContains(t, s.Create(t.Context(), newTask(), newRequest(10), nil), "task store stopped writing, restart it")
+	s.beforeFlush = func(flushStep) error { return broken }
+	require.ErrorIs(t, s.flushNow(t.Context()), broken)
+	require.ErrorContains(t, s.Create(t.Context(), newTask(), newRequest(10), nil), "task store stopped writing, start again")
 	for range 2 {
 		_, err := s.Load(t.Context(), one.ID)
 		require.NoError(t, err)
@@ -217,7 +217,7 @@ func TestListIsOfOneMoment(t *testing.T) {
 		for range 3 { // as often as memory is used again
 			create(t, s, 1000)
 			assert.NoError(t, s.Remove(t.Context(), want[len(want)-1]))
-			require.NoError(t, s.doTurn(t.Context()))
+			require.NoError(t, s.doRotate(t.Context()))
 		}
 		got = append(got, one.ID)
 		return true
