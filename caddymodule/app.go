@@ -42,6 +42,12 @@ type App struct {
 	// Retention is how long a settled task can be looked at, where its handler
 	// does not say so. Negative: not at all. Default: 24 hours.
 	Retention caddy.Duration `json:"retention,omitempty"`
+	// OnStoreFailure says what becomes of the process when the disk that tasks are
+	// kept on fails, so that nothing more can be kept: "stay" refuses requests
+	// with 503 and says so in metrics and logs; "exit" ends the process, so that
+	// who watches over it starts it again, perhaps elsewhere. That a disk is full
+	// is no such failure: it passes. Default: stay.
+	OnStoreFailure string `json:"on_store_failure,omitempty"`
 
 	ctx      caddy.Context
 	log      *zap.Logger
@@ -74,6 +80,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.ready = make(chan struct{})
 	if a.GracePeriod < 0 {
 		return errors.New("grace_period must not be negative")
+	}
+	switch a.OnStoreFailure {
+	case "", "stay", "exit":
+	default:
+		return fmt.Errorf("on_store_failure is %q: want stay or exit", a.OnStoreFailure)
 	}
 	if a.StoreRaw == nil {
 		a.StoreRaw = json.RawMessage(`{"module": "badger"}`)

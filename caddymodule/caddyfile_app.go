@@ -14,6 +14,7 @@ import (
 //		grace_period <duration>
 //		max_pending  <n>
 //		retention    <duration>|off
+//		on_store_failure stay|exit
 //	}
 func parseApp(d *caddyfile.Dispenser, previous any) (any, error) {
 	if previous != nil {
@@ -54,6 +55,10 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
 			err = number(d, &a.MaxPending)
 		case "retention":
 			err = retention(d, &a.Retention)
+		case "on_store_failure":
+			if err = text(d, &a.OnStoreFailure); err == nil && a.OnStoreFailure != "stay" && a.OnStoreFailure != "exit" {
+				err = d.Errf("on_store_failure is %q: want stay or exit", a.OnStoreFailure)
+			}
 		default:
 			err = d.Errf("unknown subdirective %q of the global option callback", d.Val())
 		}

@@ -73,6 +73,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		"store badger {\nx\n}":            `unknown subdirective "x" of store badger, at Caddyfile:4`,
 		"store badger {\nmax_bytes 1Q\n}": `max_bytes is "1Q": want a size such as 10MiB, at Caddyfile:4`,
 		"store memory {\nx\n}":            `store memory has no options, at Caddyfile:4`,
+		"on_store_failure maybe":          `on_store_failure is "maybe": want stay or exit, at Caddyfile:3`,
 		"max_pending -5":                  `max_pending is "-5": want a number above 0, at Caddyfile:3`,
 		"grace_period x":                  `grace_period is "x": want a duration above 0`,
 	} {
@@ -152,6 +153,7 @@ func TestCaddyfile(t *testing.T) {
 			grace_period 5s
 			max_pending 7
 			retention 2d
+			on_store_failure exit
 		}
 	}
 	http://:8080 {
@@ -199,7 +201,8 @@ func TestCaddyfile(t *testing.T) {
 	require.JSONEq(t, `{
 		"store": {"module": "badger", "dir": "/var/lib/x", "max_bytes": 10000000000, "min_free": 1073741824,
 			"memtable_size": 67108864, "encryption_key": "{env.K}"},
-		"grace_period": 5000000000, "max_pending": 7, "retention": 172800000000000
+		"grace_period": 5000000000, "max_pending": 7, "retention": 172800000000000,
+		"on_store_failure": "exit"
 	}`, string(parsed.Apps.Callback))
 	require.JSONEq(t, `[
 		{"match": [{"path": ["/jobs/*"]}], "handle": [{"handler": "callback_tasks", "path": "/jobs/", "bind_user": true}]},

@@ -19,9 +19,13 @@ type metrics struct {
 	calls      *prometheus.HistogramVec
 	deliveries *prometheus.HistogramVec
 	tasks      *prometheus.Desc
+	storeUp    prometheus.GaugeFunc
 }
 
-func newMetrics() *metrics {
+// healthy is what a store may be that knows whether it can take steps.
+type healthy interface{ Health() error }
+
+func newMetrics(store task.Store) *metrics {
 	calls := []float64{.01, .05, .1, .5, 1, 5, 10, 30, 60, 300, 900, 1800, 3600}
 	return &metrics{
 		accepted: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -39,6 +43,15 @@ func newMetrics() *metrics {
 			Buckets: prometheus.DefBuckets,
 		}, []string{"route", "outcome"}),
 		tasks: prometheus.NewDesc("ringback_tasks", "Tasks at this moment, by what they are at.", []string{"state"}, nil),
+		storeUp: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "ringback_store_up",
+			Help: "Whether tasks can be kept: 1, or 0 when the disk is full or has failed.",
+		}, func() float64 {
+			if s, ok := store.(healthy); ok && s.Health() != nil {
+				return 0
+			}
+			return 1
+		}),
 	}
 }
 
@@ -74,6 +87,7 @@ func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 	m.calls.Describe(out)
 	m.deliveries.Describe(out)
 	out <- m.tasks
+	m.storeUp.Describe(out)
 }
 
 // Collect implements [prometheus.Collector].
@@ -81,6 +95,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	m.accepted.Collect(out)
 	m.calls.Collect(out)
 	m.deliveries.Collect(out)
+	m.storeUp.Collect(out)
 	stats := m.stats()
 	for state, n := range map[string]int{
 		"queued": stats.Queued, "running": stats.Running,

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -55,12 +56,12 @@ func acquire(a *App) (*shared, error) {
 func open(a *App, key string) (*shared, error) {
 	s := &shared{key: key, config: a.config}
 	s.log = zap.New(&currentCore{shared: s, first: a.log.Core()}, zap.AddStacktrace(zap.FatalLevel))
-	store, err := a.store.Open(s.log)
+	store, err := a.store.Open(s.log, s.storeFailed)
 	if err != nil {
 		return nil, err
 	}
 	s.store = store
-	s.metrics = newMetrics()
+	s.metrics = newMetrics(store)
 	s.engine = task.New(task.Options{
 		Store:      store,
 		Logger:     s.log,
@@ -74,6 +75,19 @@ func open(a *App, key string) (*shared, error) {
 	}
 	return s, nil
 }
+
+// storeFailed ends the process, if the configuration says so: at once, since
+// nothing can be kept that would come of waiting.
+func (s *shared) storeFailed(err error) {
+	if a := s.newest(); a != nil && a.OnStoreFailure == "exit" {
+		s.log.Error("the process ends, as on_store_failure says", zap.Error(err))
+		_ = s.log.Sync()
+		exit(caddy.ExitCodeFailedQuit)
+	}
+}
+
+// exit ends the process; a variable for tests.
+var exit = os.Exit
 
 // release ends the app's use.
 func (s *shared) release(a *App) error {

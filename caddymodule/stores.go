@@ -1,12 +1,14 @@
 package caddymodule
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"path/filepath"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/dustin/go-humanize"
 	"go.uber.org/zap"
 
 	"github.com/ringback/ringback/store/badger"
@@ -24,8 +26,9 @@ type Store interface {
 	// Key identifies the store, and nothing else about it: two configurations
 	// with the same key share what the first one opened.
 	Key() string
-	// Open opens the store.
-	Open(log *zap.Logger) (task.Store, error)
+	// Open opens the store. onFailure is called, once at most, when it can't keep
+	// anything any more until the process is started again.
+	Open(log *zap.Logger, onFailure func(error)) (task.Store, error)
 }
 
 // BadgerStore keeps tasks in an embedded database on the local disk. A task
@@ -38,8 +41,8 @@ type BadgerStore struct {
 	// `openssl rand -base64 32` makes them. May have placeholders such as
 	// {env.CALLBACK_STORE_KEY}. Default: no encryption.
 	EncryptionKey string `json:"encryption_key,omitempty"`
-	// MaxBytes is how large the folder may grow before requests are refused.
-	// Default: no limit.
+	// MaxBytes is how large the folder may grow before requests are refused: at
+	// least three times MemTableSize. Default: no limit.
 	MaxBytes int64 `json:"max_bytes,omitempty"`
 	// MinFree is how many bytes must be free on the disk for requests to be
 	// accepted. Default: 64 MiB. Negative: nothing is checked.
@@ -90,6 +93,9 @@ func (s *BadgerStore) Provision(caddy.Context) error {
 	if s.MemTableSize != 0 && s.MemTableSize < 1<<20 {
 		return errors.New("memtable_size must be at least 1MiB")
 	}
+	if memTable := cmp.Or(s.MemTableSize, badger.DefaultMemTableSize); s.MaxBytes > 0 && s.MaxBytes < 3*memTable {
+		return fmt.Errorf("max_bytes must be at least three times memtable_size, which is %s", humanize.IBytes(uint64(memTable)))
+	}
 	return nil
 }
 
@@ -97,13 +103,14 @@ func (s *BadgerStore) Provision(caddy.Context) error {
 func (s *BadgerStore) Key() string { return s.Dir }
 
 // Open opens the folder.
-func (s *BadgerStore) Open(log *zap.Logger) (task.Store, error) {
+func (s *BadgerStore) Open(log *zap.Logger, onFailure func(error)) (task.Store, error) {
 	return badger.Open(s.Dir, badger.Options{
 		Logger:        log,
 		EncryptionKey: s.key,
 		MaxBytes:      s.MaxBytes,
 		MinFree:       s.MinFree,
 		MemTableSize:  s.MemTableSize,
+		OnFailure:     onFailure,
 	})
 }
 
@@ -123,7 +130,7 @@ func (*MemoryStore) CaddyModule() caddy.ModuleInfo {
 func (*MemoryStore) Key() string { return "memory" }
 
 // Open makes an empty store.
-func (*MemoryStore) Open(log *zap.Logger) (task.Store, error) {
+func (*MemoryStore) Open(log *zap.Logger, _ func(error)) (task.Store, error) {
 	log.Warn("tasks are kept in memory only: they are lost when the process ends")
 	return memory.Open()
 }

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,10 +24,11 @@ type load struct {
 	promised map[string]string // name to task id
 	sent     map[string]bool
 	count    atomic.Int64
+	large    int // bytes that a body may have
 }
 
 func newLoad() *load {
-	return &load{promised: make(map[string]string), sent: make(map[string]bool)}
+	return &load{promised: make(map[string]string), sent: make(map[string]bool), large: 220_000}
 }
 
 func (l *load) run(ctx context.Context, clients int, addr, receiver string) *sync.WaitGroup {
@@ -37,8 +41,8 @@ func (l *load) run(ctx context.Context, clients int, addr, receiver string) *syn
 				l.sent[name] = true
 				l.mu.Unlock()
 				body := "body"
-				if rand.IntN(20) == 0 { // too large to be kept inline
-					body = strings.Repeat("large body ", 20_000)
+				if rand.IntN(20) == 0 { // mostly too large to be kept inline
+					body = strings.Repeat("large body ", rand.IntN(l.large/len("large body ")))
 				}
 				a, status, err := submit(ctx, addr, name, "http://"+receiver+"/hook?n="+name, strings.NewReader(body))
 				if err != nil || status != http.StatusAccepted {
@@ -126,6 +130,74 @@ func TestNothingIsLostWhenTheProcessIsKilled(t *testing.T) {
 	t.Logf("%d kills: %d promised, %d sent, %d backend calls, %d callbacks, %d of them doubled",
 		kills, len(l.promised), len(l.sent), calls, callbacks, doubled)
 	p.stop()
+}
+
+var kills = flag.Int("kills", 8, "how often the process is killed while its options change")
+
+// The same with other options at each start, an encrypted store or not, and
+// kills that fall into a start as well. In the end the store is sound.
+func TestKillsWhileOptionsChange(t *testing.T) {
+	dir, addr := t.TempDir(), freeAddr(t)
+	backend := newRecorder(t, func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(time.Duration(rand.IntN(30)) * time.Millisecond)
+		fmt.Fprint(w, strings.Repeat("answer ", 1+rand.IntN(2)*rand.IntN(20_000)))
+	})
+	receiver := newRecorder(t, nil)
+	secret, check := "", []string{"store", "check", "--data", filepath.Join(dir, "tasks")}
+	if rand.IntN(2) == 0 {
+		const key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+		path := filepath.Join(dir, "key")
+		require.NoError(t, os.WriteFile(path, []byte(key), 0o600))
+		secret = "encryption_key " + key
+		check = append(check, "--key", "{file."+path+"}")
+	}
+	configure := func() string {
+		store := fmt.Sprintf("store badger DIR {\n%s\nmemtable_size %dMiB\n}\n", secret, 1<<(2*rand.IntN(4)))
+		if rand.IntN(3) == 0 {
+			store += "retention off\n"
+		}
+		return caddyfile(t, dir, addr, backend.addr(), strings.Replace(site, "store badger DIR", store, 1))
+	}
+	l := newLoad()
+	l.large = 2 << 20
+	ctx, cancel := context.WithCancel(t.Context())
+	clients := l.run(ctx, 8, addr, receiver.addr())
+	var slowest time.Duration
+	for n := range *kills {
+		p := start(t, dir, "run", "--config", configure())
+		if rand.IntN(4) == 0 {
+			time.Sleep(time.Duration(rand.IntN(150)) * time.Millisecond) // into its start
+			p.kill()
+			continue
+		}
+		began := time.Now()
+		p.listening(addr)
+		slowest = max(slowest, time.Since(began))
+		time.Sleep(time.Duration(rand.IntN(600)) * time.Millisecond)
+		p.kill()
+		if n%25 == 0 {
+			requireSound(t, dir, check)
+		}
+	}
+	requireSound(t, dir, check)
+	p := start(t, dir, "run", "--config", configure())
+	p.listening(addr)
+	cancel()
+	clients.Wait()
+	require.NotEmpty(t, l.promised)
+	l.delivered(t, receiver)
+	p.stop()
+	requireSound(t, dir, check)
+	t.Logf("%d kills: %d promised, %d sent; the slowest start took %v", *kills, len(l.promised), len(l.sent), slowest)
+}
+
+// requireSound has a command look at a store that nothing runs on.
+func requireSound(t *testing.T, dir string, check []string) {
+	t.Helper()
+	p := start(t, dir, check...)
+	<-p.exited
+	require.Zero(t, p.cmd.ProcessState.ExitCode(), p.log.String())
+	require.Contains(t, p.log.String(), "nothing is damaged")
 }
 
 // between says that one of the moments lies between two others, give or take
