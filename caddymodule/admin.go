@@ -100,7 +100,7 @@ func oneTask(w http.ResponseWriter, r *http.Request, engine *task.Engine, path s
 	case what == "" && r.Method == http.MethodGet:
 		return showTask(w, r, engine, id, http.StatusOK)
 	case what == "" && r.Method == http.MethodDelete:
-		if _, err := engine.Cancel(r.Context(), id); err != nil {
+		if _, err := engine.CancelByOperator(r.Context(), id); err != nil {
 			return err
 		}
 		return showTask(w, r, engine, id, http.StatusOK)

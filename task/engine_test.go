@@ -33,6 +33,7 @@ type world struct {
 	receiver  func(r *http.Request) (*http.Response, error)
 	calls     []time.Time
 	callbacks []callback
+	busy      int // calls and deliveries, also those that were left behind
 }
 
 // callback is what a receiver got.
@@ -50,6 +51,7 @@ func newWorld(t *testing.T, change ...func(*task.Route)) *world {
 	w.route = &task.Route{
 		Name: "test",
 		Backend: task.BackendFunc(func(ctx context.Context, call *task.Call, rw http.ResponseWriter) error {
+			defer w.enter()()
 			w.mu.Lock()
 			w.calls = append(w.calls, time.Now())
 			f := w.backend
@@ -61,6 +63,7 @@ func newWorld(t *testing.T, change ...func(*task.Route)) *world {
 			return f(ctx, call, rw)
 		}),
 		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			defer w.enter()()
 			body, err := io.ReadAll(r.Body)
 			if err != nil {
 				return nil, err
@@ -82,8 +85,24 @@ func newWorld(t *testing.T, change ...func(*task.Route)) *world {
 	t.Cleanup(func() {
 		w.engine.Stop(ended())
 		require.NoError(t, w.store.Close())
+		for w.enter()() > 0 { // what was left behind ends some day
+			time.Sleep(time.Second)
+		}
 	})
 	return w
+}
+
+// enter counts a call or delivery until leave, which says how many there are.
+func (w *world) enter() (leave func() int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.busy++
+	return func() int {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.busy--
+		return w.busy
+	}
 }
 
 // start runs an engine on the world's store, as a process would.

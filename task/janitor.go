@@ -52,17 +52,17 @@ func (e *Engine) removeExpired() error {
 
 // forget removes one task, unless it is to be redelivered.
 func (e *Engine) forget(id ID) error {
-	w, h := e.claim(e.context, id)
-	if w == nil {
+	c := e.claim(e.context, id)
+	if c == nil {
 		return context.Cause(e.context)
 	}
-	defer e.release(id, w)
-	h, err := e.read(h, id, ActionRemove)
-	if h.task != nil {
-		if action, _ := h.task.Next(); action != ActionRemove {
+	defer c.end()
+	err := c.read(ActionRemove)
+	if c.task != nil {
+		if action, _ := c.task.Next(); action != ActionRemove {
 			return nil
 		}
-	} else if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrBadRecord) {
+	} else if !lost(err) {
 		return err
 	}
 	return e.store.Remove(e.context, id)

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -71,8 +72,8 @@ func retryAfter(status int, h http.Header, now time.Time, bound time.Duration) t
 		return 0
 	}
 	v := h.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(v, 10, 31); err == nil {
-		return min(time.Duration(seconds)*time.Second, bound)
+	if seconds, err := strconv.ParseUint(v, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(seconds, uint64(bound/time.Second))) * time.Second
 	}
 	if at, err := http.ParseTime(v); err == nil {
 		return min(max(0, at.Sub(now)), bound)

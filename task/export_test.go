@@ -1,0 +1,10 @@
+package task
+
+// Waiting is how many entries the engine's queues hold, those of canceled tasks
+// included that were not swept yet.
+func Waiting(e *Engine) int {
+	return e.calls.Entries() + e.deliveries.Entries() + e.deadlines.Entries()
+}
+
+// Pending is what max_pending bounds.
+func Pending(e *Engine) int { return int(e.pending.Load()) }
