@@ -297,6 +297,8 @@ func TestBackendCallsAreTriedAgain(t *testing.T) {
 			rw.Write([]byte("short"))
 			return nil
 		}, calls: 3, status: "502", code: task.CodeBackendError},
+		"a handler's error 429":      {method: "GET", act: fails(&task.BackendError{Status: 429, Err: errors.New("rate limit")}), calls: 3, status: "429", code: task.CodeBackendError},
+		"its error 500":              {method: "GET", act: fails(&task.BackendError{Status: 500, Err: errors.New("template")}), calls: 1, status: "500", code: task.CodeBackendError},
 		"aborted":                    {method: "GET", act: func(http.ResponseWriter) error { panic(http.ErrAbortHandler) }, calls: 3, status: "502", code: task.CodeBackendError},
 		"a bug in a handler":         {method: "POST", act: func(http.ResponseWriter) error { panic("bug") }, calls: 1, status: "502", code: task.CodeBackendError},
 		"nothing configured answers": {method: "GET", act: fails(&task.BackendError{NoHandler: true, Err: errors.New("end of route")}), calls: 1, status: "502", code: task.CodeNoHandler},
@@ -428,6 +430,7 @@ func TestWhatReceiversAnswer(t *testing.T) {
 		"429 with Retry-After":    {answer(429, "Retry-After", "3600"), task.CallbackRetrying, time.Hour},
 		"503 until a date":        {answer(503, "Retry-After", "Sat, 01 Jan 2000 02:00:00 GMT"), task.CallbackRetrying, 2 * time.Hour},
 		"503 for a thousand days": {answer(503, "Retry-After", "86400000"), task.CallbackRetrying, 24 * time.Hour},
+		"503 for ever":            {answer(503, "Retry-After", "99999999999999999999999"), task.CallbackRetrying, 24 * time.Hour},
 		"500 with Retry-After":    {answer(500, "Retry-After", "3600"), task.CallbackRetrying, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,3 +8,17 @@ func Waiting(e *Engine) int {
 
 // Pending is what max_pending bounds.
 func Pending(e *Engine) int { return int(e.pending.Load()) }
+
+// KeptBytes is how much is in memory of tasks between their claims.
+func KeptBytes(e *Engine) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.keptBytes
+}
+
+// Lives is how many tasks the engine knows of in memory.
+func Lives(e *Engine) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.lives)
+}
