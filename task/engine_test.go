@@ -33,7 +33,8 @@ type world struct {
 	receiver  func(r *http.Request) (*http.Response, error)
 	calls     []time.Time
 	callbacks []callback
-	busy      int // calls and deliveries, also those that were left behind
+	clockSet  time.Duration // how far ahead the wall clock is
+	busy      int           // calls and deliveries, also those that were left behind
 }
 
 // callback is what a receiver got.
@@ -107,9 +108,26 @@ func (w *world) enter() (leave func() int) {
 
 // start runs an engine on the world's store, as a process would.
 func (w *world) start() {
-	w.engine = task.New(task.Options{Store: w.store, Logger: zaptest.NewLogger(w)})
+	w.engine = task.New(task.Options{Store: w.store, Logger: zaptest.NewLogger(w), Clock: w.now})
 	require.NoError(w, w.engine.Start())
 	w.engine.Register(w.route)
+}
+
+// now is the wall clock.
+func (w *world) now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.clockSet == 0 {
+		return time.Now()
+	}
+	return time.Now().Round(0).Add(w.clockSet)
+}
+
+// setClock sets the wall clock ahead, or back.
+func (w *world) setClock(by time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clockSet += by
 }
 
 // restart ends the engine within its grace period and starts another.
