@@ -69,6 +69,7 @@ type Engine struct {
 	keptBytes int
 	told      map[string]bool // routes whose absence was logged
 	left      map[string]int  // calls of a route that were left behind
+	suspects  suspects
 }
 
 // New makes an engine. Nothing runs before Start.

@@ -39,19 +39,32 @@ func (e *Engine) forward(turn *lanes.Turn[ID]) {
 		c.end()
 	case turn.Resumed() && !t.Deadline.IsZero() && !e.now().Before(t.Deadline):
 		c.finish(r, Expired, nil, deadlineExceeded)
-	case t.Status == Running && e.interrupted(c, r): // the process ended during the call
-		e.observer.CallFinished(t.Route, "interrupted", 0)
-		c.finish(r, Failed, nil, interrupted)
 	default:
-		e.call(c, r)
+		e.callSuspect(c, r)
 	}
 }
 
-// interrupted counts a call that the end of the process cut short, and says
-// whether the task is given up.
-func (e *Engine) interrupted(c *claim, r *Route) bool {
-	c.task.Interrupted++
-	return r.FailInterrupted || c.task.Interrupted >= maxInterrupted
+// callSuspect makes the call, unless the task was cut short too often before,
+// or is to be called in smaller company.
+func (e *Engine) callSuspect(c *claim, r *Route) {
+	t := c.task
+	cuts := t.Interrupted
+	cut := t.Status == Running // the process ended during the call
+	if cut {
+		cuts++
+	}
+	switch {
+	case cut && (r.FailInterrupted || cuts >= maxInterrupted):
+		t.Interrupted = cuts
+		e.observer.CallFinished(t.Route, "interrupted", 0)
+		c.finish(r, Failed, nil, interrupted)
+	case !c.admit(cuts):
+		c.keep, c.pause = true, suspectPause
+		c.end()
+	default:
+		t.Interrupted = cuts
+		e.call(c, r)
+	}
 }
 
 var interrupted = &Failure{CodeInterrupted, http.StatusBadGateway,

@@ -53,6 +53,7 @@ type claim struct {
 	gone    bool             // the task is not there, or can't be read
 	keep    bool             // what the claim has is as it is stored, and of use to the next one
 	expires bool             // the turn of the task's deadline has come
+	cuts    int              // as which suspect it is counted, see suspects
 
 	lane  string        // where the task waits for its next turn, if no step was saved; empty: where it was
 	pause time.Duration // and how long
@@ -289,6 +290,7 @@ func (c *claim) close() {
 		e.mu.Lock()
 	}
 	l.claim = nil
+	e.suspects.leave(c.cuts)
 	if c.keep && !c.gone {
 		e.keepFor(l, c.kept)
 	}

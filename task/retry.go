@@ -28,10 +28,6 @@ const (
 	// deadRetention is how long a dead callback is kept at least, for someone to
 	// find out why and redeliver it: over a weekend and a holiday.
 	deadRetention = 7 * 24 * time.Hour
-
-	// maxInterrupted is how often the end of the process may cut a task's call
-	// short before the task is taken to be the reason.
-	maxInterrupted = 5
 )
 
 // jittered is d, give or take 20 %.
