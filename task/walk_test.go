@@ -7,6 +7,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -81,27 +83,49 @@ type walk struct {
 	*testing.T
 	store   task.Store
 	process *process
-	engine  *task.Engine
-	route   *task.Route
 	random  func(n int) int
+	acts    sync.WaitGroup // of clients and the operator
 
-	mu        sync.Mutex
-	backend   int // how it answers
-	receiver  int
-	calls     map[task.ID]int
-	callbacks map[task.ID]int // delivered ones
-	asked     map[task.ID]int // redeliveries
-	kills     int
-
-	promised []task.ID // 202 was answered
-	canceled map[task.ID]bool
+	mu         sync.Mutex
+	engine     *task.Engine
+	route      *task.Route
+	unregister func()
+	backend    int // how it answers
+	receiver   int
+	busy       int
+	callbacks  map[task.ID]int  // delivered ones
+	late       map[task.ID]int  // of these, the ones that nobody waited for any more
+	asked      map[task.ID]int  // redeliveries
+	answered   map[task.ID]bool // the client that waited has the answer
+	canceled   map[task.ID]bool
+	promised   []task.ID // 202 was answered
+	kills      int
 }
 
 func newWalk(t *testing.T, random func(n int) int) *walk {
 	store, err := memory.Open()
 	require.NoError(t, err)
-	w := &walk{T: t, store: store, random: random, calls: map[task.ID]int{}, callbacks: map[task.ID]int{}, asked: map[task.ID]int{}, canceled: map[task.ID]bool{}}
-	w.route = &task.Route{
+	w := &walk{T: t, store: store, random: random, callbacks: map[task.ID]int{}, late: map[task.ID]int{},
+		asked: map[task.ID]int{}, answered: map[task.ID]bool{}, canceled: map[task.ID]bool{}}
+	w.route = w.newRoute()
+	w.start()
+	t.Cleanup(func() {
+		w.engine.Stop(ended())
+		for {
+			w.mu.Lock()
+			busy := w.busy
+			w.mu.Unlock()
+			if busy == 0 {
+				return
+			}
+			time.Sleep(time.Second)
+		}
+	})
+	return w
+}
+
+func (w *walk) newRoute() *task.Route {
+	return &task.Route{
 		Name:        "walk",
 		Concurrency: 2,
 		Timeout:     time.Minute,
@@ -110,16 +134,16 @@ func newWalk(t *testing.T, random func(n int) int) *walk {
 		Schedule:    []time.Duration{0, time.Second, time.Minute},
 		Retention:   1000 * time.Hour, // so that all are there to be looked at in the end
 	}
-	w.start()
-	t.Cleanup(func() { w.engine.Stop(ended()) })
-	return w
 }
 
 func (w *walk) start() {
-	w.process = &process{Store: w.store}
-	w.engine = task.New(task.Options{Store: w.process})
-	require.NoError(w, w.engine.Start())
-	w.engine.Register(w.route)
+	process := &process{Store: w.store}
+	engine := task.New(task.Options{Store: process})
+	require.NoError(w, engine.Start())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.process, w.engine = process, engine
+	w.unregister = engine.Register(w.route)
 }
 
 // crash ends the process without a word, and starts another.
@@ -130,9 +154,41 @@ func (w *walk) crash() {
 	w.start()
 }
 
-func (w *walk) call(ctx context.Context, call *task.Call, rw http.ResponseWriter) error {
+// reload registers the route anew: before the old one goes, or after a while.
+func (w *walk) reload(gap time.Duration) {
 	w.mu.Lock()
-	w.calls[call.TaskID]++
+	engine, old := w.engine, w.unregister
+	w.route = w.newRoute()
+	route := w.route
+	w.mu.Unlock()
+	if gap > 0 {
+		old()
+		time.Sleep(gap)
+	}
+	unregister := engine.Register(route)
+	old()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.engine == engine {
+		w.unregister = unregister
+	}
+}
+
+// enter counts a call or a delivery until leave.
+func (w *walk) enter() (leave func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.busy++
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.busy--
+	}
+}
+
+func (w *walk) call(ctx context.Context, call *task.Call, rw http.ResponseWriter) error {
+	defer w.enter()()
+	w.mu.Lock()
 	mode := w.backend
 	w.mu.Unlock()
 	switch mode {
@@ -152,6 +208,12 @@ func (w *walk) call(ctx context.Context, call *task.Call, rw http.ResponseWriter
 		return ctx.Err()
 	case 5:
 		panic("bug")
+	case 6: // looks at nothing
+		time.Sleep(5 * time.Second)
+		rw.Write([]byte("slow"))
+	case 7:
+		time.Sleep(2 * time.Minute)
+		rw.Write([]byte("too slow"))
 	default:
 		fmt.Fprint(rw, "quick")
 	}
@@ -159,6 +221,7 @@ func (w *walk) call(ctx context.Context, call *task.Call, rw http.ResponseWriter
 }
 
 func (w *walk) hear(r *http.Request) (*http.Response, error) {
+	defer w.enter()()
 	if _, err := io.Copy(io.Discard, r.Body); err != nil {
 		return nil, err
 	}
@@ -176,12 +239,21 @@ func (w *walk) hear(r *http.Request) (*http.Response, error) {
 		case <-r.Context().Done():
 			return nil, r.Context().Err()
 		}
+	case 4: // looks at nothing
+		time.Sleep(40 * time.Second)
+	case 5:
+		a := answer(101)
+		a.Body = silent(make(chan struct{}))
+		return a, nil
 	}
 	id, err := task.ParseID(r.Header.Get(task.HeaderTaskID))
 	require.NoError(w, err)
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.callbacks[id]++
-	w.mu.Unlock()
+	if r.Context().Err() != nil {
+		w.late[id]++
+	}
 	return answer(204), nil
 }
 
@@ -191,54 +263,134 @@ func (w *walk) set(mode *int, to int) {
 	*mode = to
 }
 
+// some is one of the tasks, the latest ones rather.
 func (w *walk) some() (task.ID, bool) {
-	if len(w.promised) == 0 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := len(w.promised)
+	if n == 0 {
 		return task.ID{}, false
 	}
-	return w.promised[w.random(len(w.promised))], true
+	if w.random(2) == 0 {
+		return w.promised[n-1-w.random(min(n, 3))], true
+	}
+	return w.promised[w.random(n)], true
+}
+
+// act has somebody do something soon, while the walk goes on.
+func (w *walk) act(do func(*task.Engine)) {
+	after := time.Duration(0)
+	switch w.random(4) {
+	case 0:
+		after = time.Duration(w.random(20)) * time.Second // as backends and receivers take
+	case 1:
+		after = time.Duration(w.random(3000)) * time.Millisecond
+	}
+	w.acts.Go(func() {
+		time.Sleep(after)
+		w.mu.Lock()
+		engine := w.engine
+		w.mu.Unlock()
+		do(engine)
+	})
+}
+
+func (w *walk) accept() {
+	w.mu.Lock()
+	a := task.Acceptance{
+		Route:       w.route,
+		Request:     &task.Request{Method: []string{"GET", "POST"}[w.random(2)], URL: "/", Proto: "HTTP/1.1", Header: http.Header{}},
+		CallbackURL: fmt.Sprintf("https://host%d.example/", w.random(3)),
+		Hold:        w.random(3) == 0,
+	}
+	w.mu.Unlock()
+	if w.random(8) == 0 {
+		a.Client.Deadline = time.Now().Add(time.Duration(w.random(60)+1) * time.Second)
+	}
+	if w.random(8) == 0 && a.Client.Deadline.IsZero() {
+		a.Client.NotBefore = time.Now().Add(time.Duration(w.random(20)) * time.Second)
+	}
+	t, err := w.engine.Accept(w.Context(), a)
+	if err != nil {
+		return
+	}
+	w.mu.Lock()
+	w.promised = append(w.promised, t.ID)
+	w.mu.Unlock()
+	if a.Hold {
+		engine, wait, leaves := w.engine, time.Duration(w.random(21))*time.Second, w.random(4) == 0
+		w.acts.Go(func() { w.wait(engine, t.ID, wait, leaves) })
+	}
+}
+
+// wait is what a handler does for a client that waits. One that leaves does
+// so while it is sent the answer.
+func (w *walk) wait(engine *task.Engine, id task.ID, wait time.Duration, leaves bool) {
+	ctx, cancel := context.WithTimeout(w.Context(), wait)
+	defer cancel()
+	t, err := engine.Await(ctx, id)
+	if err != nil || !t.Status.Done() || leaves {
+		engine.Unhold(id)
+		return
+	}
+	w.mu.Lock()
+	w.answered[id] = true
+	w.mu.Unlock()
+	if err := engine.Answered(w.Context(), id); err != nil && !errors.Is(err, task.ErrClosed) {
+		require.Fail(w, "recording that the client has its answer", "%v", err)
+	}
 }
 
 func (w *walk) step() {
-	switch w.random(12) {
-	case 0, 1, 2:
-		a := task.Acceptance{
-			Route:       w.route,
-			Request:     &task.Request{Method: []string{"GET", "POST"}[w.random(2)], URL: "/", Proto: "HTTP/1.1", Header: http.Header{}},
-			CallbackURL: fmt.Sprintf("https://host%d.example/", w.random(3)),
-		}
-		if w.random(8) == 0 {
-			a.Client.Deadline = time.Now().Add(time.Duration(w.random(60)+1) * time.Second)
-		}
-		if t, err := w.engine.Accept(w.Context(), a); err == nil {
-			w.promised = append(w.promised, t.ID)
-		}
-	case 3:
-		w.set(&w.backend, w.random(6))
+	switch w.random(15) {
+	case 0, 1, 2, 3:
+		w.accept()
 	case 4:
-		w.set(&w.receiver, w.random(4))
+		w.set(&w.backend, w.random(8))
 	case 5:
-		time.Sleep(time.Duration(w.random(200)) * time.Millisecond)
+		w.set(&w.receiver, w.random(6))
 	case 6:
-		time.Sleep(time.Duration(w.random(60)) * time.Second)
+		time.Sleep(time.Duration(w.random(200)) * time.Millisecond)
 	case 7:
+		time.Sleep(time.Duration(w.random(60)) * time.Second)
+	case 8, 9:
 		if id, ok := w.some(); ok {
-			if t, err := w.engine.Cancel(w.Context(), id); err == nil && t.Status == task.Canceled {
-				w.canceled[id] = true
-			}
+			w.act(func(engine *task.Engine) {
+				ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+				defer cancel()
+				if t, err := engine.Cancel(ctx, id); err == nil && t.Status == task.Canceled {
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					w.canceled[id] = true
+				}
+			})
 		}
-	case 8:
+	case 10, 11:
 		if id, ok := w.some(); ok {
-			w.engine.Redeliver(w.Context(), id)
-			w.asked[id]++
+			w.act(func(engine *task.Engine) {
+				w.mu.Lock()
+				w.asked[id]++
+				w.mu.Unlock()
+				engine.Redeliver(w.Context(), id)
+			})
 		}
-	case 9:
+	case 12:
+		gap := time.Duration(w.random(3)) * time.Second
+		w.act(func(*task.Engine) { w.reload(gap) })
+	case 13:
 		grace, cancel := context.WithTimeout(w.Context(), time.Duration(w.random(30))*time.Second)
 		w.engine.Stop(grace)
 		cancel()
+		if w.process.isKilled() { // meanwhile
+			w.kills++
+		}
 		w.start()
-	case 10:
-		w.crash()
-	case 11: // a kill that falls just before or just after one of the next writes
+	case 14:
+		if w.random(2) == 0 {
+			w.crash()
+			break
+		}
+		// A kill that falls just before or just after one of the next writes.
 		w.process.mu.Lock()
 		w.process.before, w.process.after = 0, 0
 		if n := w.random(4) + 1; w.random(2) == 0 {
@@ -258,6 +410,8 @@ func (w *walk) step() {
 
 // check holds what must be true at any moment.
 func (w *walk) check() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	due := make(map[task.ID]int)
 	require.NoError(w, w.store.Due(w.Context(), func(d task.Due) error { due[d.ID]++; return nil }))
 	for _, id := range w.promised {
@@ -286,20 +440,24 @@ func (w *walk) check() {
 	}
 }
 
-// heal lets everything work again, and checks that every promise is kept.
+// heal lets everything work again, and checks that every promise is kept: at
+// first without a restart, which would take up what was forgotten.
 func (w *walk) heal() {
 	w.set(&w.backend, 0)
 	w.set(&w.receiver, 0)
-	w.crash() // also takes back a kill that is still to come
+	w.process.mu.Lock()
+	w.process.before, w.process.after = 0, 0 // a kill that is still to come
+	w.process.mu.Unlock()
+	w.acts.Wait()
 	time.Sleep(time.Hour)
 	for _, id := range w.promised {
 		t, err := w.store.Load(w.Context(), id)
 		require.NoError(w, err)
 		require.True(w, t.Status.Done(), t.Status)
 		if t.Callback.Status == task.CallbackDead {
+			w.asked[id]++
 			_, err := w.engine.Redeliver(w.Context(), id)
 			require.NoError(w, err)
-			w.asked[id]++
 		}
 	}
 	time.Sleep(time.Hour)
@@ -307,20 +465,33 @@ func (w *walk) heal() {
 	for _, id := range w.promised {
 		t, err := w.store.Load(w.Context(), id)
 		require.NoError(w, err)
+		if w.answered[id] && t.Callback.Status == task.CallbackNone {
+			require.LessOrEqual(w, w.callbacks[id], w.asked[id]+w.late[id]+w.kills, "who has the answer gets no callback")
+			continue
+		}
 		require.Equal(w, task.CallbackDelivered, t.Callback.Status)
 		require.NotZero(w, w.callbacks[id])
-		require.LessOrEqual(w, w.callbacks[id], 1+w.asked[id]+w.kills, "only a kill doubles a callback")
+		require.LessOrEqual(w, w.callbacks[id], 1+w.asked[id]+w.late[id]+w.kills, "only a kill doubles a callback")
 	}
-	stats := w.engine.Stats()
-	require.Zero(w, stats, "nothing is left in the queues")
+	require.Zero(w, w.engine.Stats(), "nothing is left in the queues")
+	require.Zero(w, task.Pending(w.engine), "nor counted")
+	require.Zero(w, task.Lives(w.engine), "nor kept in memory")
+	require.Less(w, task.Waiting(w.engine), 20)
 	w.engine.Stop(ended())
 	require.NoError(w, w.store.Close())
 }
 
+// TestRandomLives walks through random lives, in virtual time. The variable
+// RINGBACK_LIVES says how many; 1,000,000 take some hours.
 func TestRandomLives(t *testing.T) {
 	lives := 100
 	if testing.Short() {
 		lives = 30
+	}
+	if text := os.Getenv("RINGBACK_LIVES"); text != "" {
+		n, err := strconv.Atoi(text)
+		require.NoError(t, err)
+		lives = n
 	}
 	for seed := range lives {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
