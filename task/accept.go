@@ -42,12 +42,13 @@ type Acceptance struct {
 
 // Accept stores a request as a task, durably, and queues its backend call.
 // When it returns a task, 202 may be answered. With an idempotency key that
-// was used before for the same request, that request's task is returned.
+// was used before for the same request, that request's task is returned, which
+// is not fresh then.
 //
 // An error is a *Problem, fit for the client; nothing was kept then.
-func (e *Engine) Accept(ctx context.Context, a Acceptance) (*Task, error) {
+func (e *Engine) Accept(ctx context.Context, a Acceptance) (t *Task, fresh bool, err error) {
 	if !e.begin() {
-		return nil, stopping()
+		return nil, false, stopping()
 	}
 	e.working.Done() // a client that is slow to send its body does not keep Stop waiting
 	if e.pending.Add(1) > e.max && e.max > 0 {
@@ -55,17 +56,18 @@ func (e *Engine) Accept(ctx context.Context, a Acceptance) (*Task, error) {
 		p := NewProblem(http.StatusTooManyRequests, ProblemQueueFull,
 			fmt.Sprintf("%d tasks are pending, which is the limit; try again later", e.max))
 		p.RetryAfter = 10 * time.Second
-		return nil, p
+		return nil, false, p
 	}
-	t, err := e.accept(ctx, a)
+	t, err = e.accept(ctx, a)
 	if err != nil {
 		e.pending.Add(-1)
 	}
 	var duplicate *DuplicateError
 	if errors.As(err, &duplicate) {
-		return e.repeated(ctx, duplicate)
+		t, err = e.repeated(ctx, duplicate)
+		return t, false, err
 	}
-	return t, err
+	return t, err == nil, err
 }
 
 func (e *Engine) accept(ctx context.Context, a Acceptance) (*Task, error) {

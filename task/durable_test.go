@@ -59,7 +59,7 @@ func TestATaskThatCannotBeStoredIsRefused(t *testing.T) {
 			w.engine.Stop(ended())
 			w.store = &slowDisk{Store: w.store, fails: cause}
 			w.start()
-			_, err := w.engine.Accept(t.Context(), task.Acceptance{Route: w.route, Request: &task.Request{Method: "POST"}, CallbackURL: "https://receiver.example/"})
+			_, _, err := w.engine.Accept(t.Context(), task.Acceptance{Route: w.route, Request: &task.Request{Method: "POST"}, CallbackURL: "https://receiver.example/"})
 			var problem *task.Problem
 			require.ErrorAs(t, err, &problem)
 			require.Equal(t, 503, problem.Status)

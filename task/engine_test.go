@@ -147,7 +147,7 @@ func (w *world) accept(change ...func(*task.Acceptance)) task.ID {
 	for _, c := range change {
 		c(&a)
 	}
-	t, err := w.engine.Accept(w.Context(), a)
+	t, _, err := w.engine.Accept(w.Context(), a)
 	require.NoError(w, err)
 	return t.ID
 }
@@ -563,7 +563,7 @@ func TestStopLetsCallsFinishWithinTheGracePeriod(t *testing.T) {
 		stored, err := w.store.Load(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, task.Completed, stored.Status)
-		_, err = w.engine.Accept(t.Context(), task.Acceptance{Route: w.route, Request: &task.Request{}})
+		_, _, err = w.engine.Accept(t.Context(), task.Acceptance{Route: w.route, Request: &task.Request{}})
 		var problem *task.Problem
 		require.ErrorAs(t, err, &problem)
 		require.Equal(t, 503, problem.Status)
@@ -698,7 +698,7 @@ func TestIdempotencyKey(t *testing.T) {
 		first := w.accept(key("k", "body"))
 		require.Equal(t, first, w.accept(key("k", "body")))
 		require.NotEqual(t, first, w.accept(key("other", "body")))
-		_, err := w.engine.Accept(t.Context(), func() task.Acceptance {
+		_, _, err := w.engine.Accept(t.Context(), func() task.Acceptance {
 			a := task.Acceptance{Route: w.route, Request: &task.Request{Method: "POST", RequestURI: "/work", Host: "example.com"}, CallbackURL: "https://receiver.example/hook?token=secret"}
 			key("k", "another body")(&a)
 			return a
@@ -742,7 +742,7 @@ func TestBodiesAreRefusedBeforeAnythingIsStored(t *testing.T) {
 			"breaks":             {io.MultiReader(strings.NewReader("a"), broken{}), -1, 400},
 			"breaks, when large": {io.MultiReader(bytes.NewReader(make([]byte, 80_000)), broken{}), -1, 400},
 		} {
-			_, err := w.engine.Accept(t.Context(), task.Acceptance{Route: w.route, Request: &task.Request{Method: "POST"}, Body: c.body, ContentLength: c.length})
+			_, _, err := w.engine.Accept(t.Context(), task.Acceptance{Route: w.route, Request: &task.Request{Method: "POST"}, Body: c.body, ContentLength: c.length})
 			var problem *task.Problem
 			require.ErrorAs(t, err, &problem, name)
 			require.Equal(t, c.status, problem.Status, name)

@@ -97,7 +97,7 @@ func TestPendingIsCountedDown(t *testing.T) {
 		require.Zero(t, task.Pending(w.engine))
 
 		tooLarge := task.Acceptance{Route: w.route, Request: &task.Request{}, ContentLength: 2 << 30, Body: http.NoBody}
-		_, err = w.engine.Accept(t.Context(), tooLarge)
+		_, _, err = w.engine.Accept(t.Context(), tooLarge)
 		require.Error(t, err)
 		require.Zero(t, task.Pending(w.engine), "a refused one leaves nothing")
 	})

@@ -39,13 +39,13 @@ func TestATaskThatMayBeStoredIsTakenBack(t *testing.T) {
 		store.on.Store(true)
 		a := task.Acceptance{Route: w.route, Request: &task.Request{Method: "POST"}, CallbackURL: "https://receiver.example/"}
 		a.Client.IdempotencyKey = "k"
-		_, err := w.engine.Accept(t.Context(), a)
+		_, _, err := w.engine.Accept(t.Context(), a)
 		var problem *task.Problem
 		require.ErrorAs(t, err, &problem)
 		require.Equal(t, 503, problem.Status)
 		require.Zero(t, task.Pending(w.engine))
 		store.on.Store(false)
-		accepted, err := w.engine.Accept(t.Context(), a)
+		accepted, _, err := w.engine.Accept(t.Context(), a)
 		require.NoError(t, err)
 		synctest.Wait()
 		require.Equal(t, task.Completed, w.task(accepted.ID).Status)

@@ -310,7 +310,7 @@ func (w *walk) accept() {
 	if w.random(8) == 0 && a.Client.Deadline.IsZero() {
 		a.Client.NotBefore = time.Now().Add(time.Duration(w.random(20)) * time.Second)
 	}
-	t, err := w.engine.Accept(w.Context(), a)
+	t, _, err := w.engine.Accept(w.Context(), a)
 	if err != nil {
 		return
 	}
