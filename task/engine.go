@@ -57,7 +57,8 @@ type Engine struct {
 	saving   atomic.Int64   // tasks whose outcome is being recorded
 	working  sync.WaitGroup // accepts, calls and deliveries
 	cleaning sync.WaitGroup // the janitor
-	stopping chan struct{}  // closed when Stop begins
+	noWaits  chan struct{}  // closed when nobody may wait for a task any more
+	endWaits func()         // closes it
 	context  context.Context
 	cancel   context.CancelCauseFunc
 
@@ -80,7 +81,7 @@ func New(options Options) *Engine {
 		observer: options.Observer,
 		max:      int64(options.MaxPending),
 		now:      options.Clock,
-		stopping: make(chan struct{}),
+		noWaits:  make(chan struct{}),
 		routes:   make(map[string][]*Route),
 		names:    make(map[string]string),
 		lives:    make(map[ID]*live),
@@ -99,6 +100,7 @@ func New(options Options) *Engine {
 	if e.max == 0 {
 		e.max = 1_000_000
 	}
+	e.endWaits = sync.OnceFunc(func() { close(e.noWaits) })
 	e.context, e.cancel = context.WithCancelCause(context.Background())
 	e.calls = lanes.New(lanes.Options[ID]{Run: e.forward, Limit: e.callLimit})
 	e.deliveries = lanes.New(lanes.Options[ID]{Run: e.deliver, Limit: e.deliveryLimit, Trials: maxTrials, Group: registrableDomain})
@@ -202,6 +204,11 @@ func (t *Task) settle(r *Route, now time.Time) {
 	}
 }
 
+// EndWaits lets everybody go who waits for a task (see Await), now and from now
+// on. It is for a process that is about to stop, and has first to see its
+// clients off.
+func (e *Engine) EndWaits() { e.endWaits() }
+
 // stopTime is how long Stop waits, when all was ended, for what does not end.
 const stopTime = 10 * time.Second
 
@@ -210,11 +217,9 @@ const stopTime = 10 * time.Second
 // attempt being spent, for the next start. What does not end then is left
 // behind. The store stays open.
 func (e *Engine) Stop(ctx context.Context) {
+	e.EndWaits()
 	e.mu.Lock()
-	if !e.stopped {
-		e.stopped = true
-		close(e.stopping)
-	}
+	e.stopped = true
 	e.mu.Unlock()
 	e.calls.Stop()
 	e.deliveries.Stop()

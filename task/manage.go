@@ -40,7 +40,7 @@ func (e *Engine) view(t *Task) View {
 }
 
 // Await waits until the task is done, and returns it, or as it is when ctx
-// ends or the engine stops; ErrNotFound.
+// ends or nobody may wait any more (see EndWaits); ErrNotFound.
 func (e *Engine) Await(ctx context.Context, id ID) (*Task, error) {
 	changed, stop := e.watch(id)
 	defer stop()
@@ -53,7 +53,7 @@ func (e *Engine) Await(ctx context.Context, id ID) (*Task, error) {
 		case <-changed:
 		case <-ctx.Done():
 			return t, nil
-		case <-e.stopping:
+		case <-e.noWaits:
 			return t, nil
 		}
 	}
