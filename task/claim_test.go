@@ -317,3 +317,24 @@ func TestAnAttemptThatReachedTheReceiverCounts(t *testing.T) {
 		})
 	}
 }
+
+// Nobody is to read that no callback will come while one may.
+func TestTheCallbackOfATaskThatIsNotDoneIsPending(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		later := func(a *task.Acceptance) { a.Client.NotBefore = time.Now().Add(time.Hour) }
+		status := func(id task.ID) task.CallbackStatus {
+			view, err := w.engine.View(t.Context(), id)
+			require.NoError(t, err)
+			return view.Callback.Status
+		}
+		require.Equal(t, task.CallbackPending, status(w.accept(later)))
+		polled := w.accept(later, func(a *task.Acceptance) { a.CallbackURL = "" })
+		require.Equal(t, task.CallbackNone, status(polled))
+		failing := w.accept(later, func(a *task.Acceptance) { a.CallbackURL, a.Client.ErrorURL = "", "https://errors.example/" })
+		require.Equal(t, task.CallbackPending, status(failing))
+		done := w.accept(func(a *task.Acceptance) { a.Client.Events = task.EventFailed })
+		synctest.Wait()
+		require.Equal(t, task.CallbackNone, status(done))
+	})
+}

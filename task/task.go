@@ -209,6 +209,15 @@ func (t *Task) CallbackURL() string {
 	return t.Callback.URL
 }
 
+// CallbackStatus is how far the delivery is, as its client sees it: pending,
+// too, while the task is not done and has a URL, for one may come.
+func (t *Task) CallbackStatus() CallbackStatus {
+	if !t.Status.Done() && (t.Callback.URL != "" || t.Callback.ErrorURL != "") {
+		return CallbackPending
+	}
+	return t.Callback.Status
+}
+
 // Event is the event that the task's present state stands for.
 func (t *Task) Event() Events {
 	switch t.Status {
