@@ -62,12 +62,20 @@ func (e *Engine) attempt(c *claim, r *Route, failed error) {
 		c.record(r, d.attempt)
 		return
 	}
+	memory := e.envelopes.take(c.task.envelopeCost(c.response), c.turn.Trial())
+	if memory == nil {
+		c.keep, c.pause = true, budgetPause
+		c.end()
+		return
+	}
+	defer memory.resize(0)
 	m, err := e.message(c.task, r, c.response)
 	if err != nil {
 		d.err, d.short = err, "the callback could not be written"
 		c.record(r, d.attempt)
 		return
 	}
+	memory.resize(min(m.inMemory, memory.bytes))
 	ctx, cancel := context.WithTimeoutCause(e.context, r.deliveryTimeout(m.Size), errReceiverTimeout)
 	defer cancel()
 	d.ctx, d.message = ctx, m

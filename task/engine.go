@@ -53,6 +53,8 @@ type Engine struct {
 	deliveries *lanes.Queue[ID]
 	deadlines  *lanes.Queue[ID] // tasks that are not done and must be by a time
 
+	envelopes *budget
+
 	pending  atomic.Int64   // tasks that are queued, running, or to be delivered
 	saving   atomic.Int64   // tasks whose outcome is being recorded
 	working  sync.WaitGroup // accepts, calls and deliveries
@@ -87,6 +89,8 @@ func New(options Options) *Engine {
 		lives:    make(map[ID]*live),
 		told:     make(map[string]bool),
 		left:     make(map[string]int),
+
+		envelopes: newBudget(),
 	}
 	if e.log == nil {
 		e.log = zap.NewNop()

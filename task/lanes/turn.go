@@ -26,6 +26,9 @@ func (t *Turn[K]) Lane() string { return t.lane.name }
 // Resumed says that the key was waiting before the process started.
 func (t *Turn[K]) Resumed() bool { return t.entry.resumed }
 
+// Trial says that nothing good is known of the lane.
+func (t *Turn[K]) Trial() bool { return t.trial }
+
 // Take begins what the turn is for. It is false if the key was taken out since
 // the turn has come.
 func (t *Turn[K]) Take() bool {
