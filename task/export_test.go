@@ -22,3 +22,10 @@ func Lives(e *Engine) int {
 	defer e.mu.Unlock()
 	return len(e.lives)
 }
+
+// HostLane is the lane of a callback URL, and RegistrableDomain whom it shares
+// the trials with.
+var (
+	HostLane          = hostLane
+	RegistrableDomain = registrableDomain
+)

@@ -24,8 +24,9 @@ const (
 	// How long it is worth knowing how a lane did. Those that worked are
 	// remembered long, as being proven spares them the wait for a trial, but not
 	// any number of them.
-	failureMemory = time.Minute
 	successMemory = 12 * time.Hour
+	failureMemory = 10 * time.Minute
+	shortMemory   = time.Minute
 	maxRemembered = 1 << 16
 )
 
@@ -45,7 +46,9 @@ func (b *breaker) knownUntil(lanes int) int64 {
 	switch {
 	case b.reported == 0:
 		return 0
-	case b.worked && lanes <= maxRemembered:
+	case lanes > maxRemembered:
+		return b.reported + int64(shortMemory)
+	case b.worked:
 		return b.reported + int64(successMemory)
 	default:
 		return b.reported + int64(failureMemory)

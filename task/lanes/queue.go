@@ -45,6 +45,7 @@ type Queue[K Key[K]] struct {
 	timed   laneHeap[K] // lanes that wait for a time
 	timer   *time.Timer
 	trials  trials[K]
+	pacer   *time.Timer    // for lanes that wait for a trial
 	turns   map[K]*Turn[K] // that have come and were not taken
 	moved   map[K]int64    // keys that were taken out of a lane, and when they are due now; or never
 	stale   int            // entries of keys that were taken out
@@ -74,6 +75,12 @@ func New[K Key[K]](options Options[K]) *Queue[K] {
 	q.trials = newTrials[K](options.Trials)
 	q.timer = time.AfterFunc(time.Hour, q.tick)
 	q.timer.Stop()
+	q.pacer = time.AfterFunc(time.Hour, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.tryNext()
+	})
+	q.pacer.Stop()
 	return q
 }
 
@@ -176,10 +183,16 @@ func (q *Queue[K]) advance(l *lane[K]) {
 			q.time(l, at)
 			return
 		}
-		unproven := l.breaker.watched && !l.breaker.proven()
-		if unproven && !q.trials.enter(l, q.group(l), now) {
-			q.untime(l)
-			return
+		var trial *group[K]
+		if l.breaker.watched && !l.breaker.proven() {
+			if !q.trials.enter(l, q.group(l), now) {
+				q.untime(l)
+				if pause := q.trials.pause(now); pause > 0 {
+					q.pacer.Reset(pause)
+				}
+				return
+			}
+			trial = l.group
 		}
 		e := l.entries.pop()
 		if _, ok := q.moved[e.key]; ok {
@@ -188,11 +201,8 @@ func (q *Queue[K]) advance(l *lane[K]) {
 		q.waiting--
 		q.running++
 		l.running++
-		turn := &Turn[K]{queue: q, lane: l, entry: e, trial: unproven}
+		turn := &Turn[K]{queue: q, lane: l, entry: e, trial: trial, began: now}
 		q.turns[e.key] = turn
-		if unproven {
-			turn.timer = time.AfterFunc(trialTime, turn.pass)
-		}
 		select {
 		case q.jobs <- turn:
 		default:
@@ -225,6 +235,7 @@ func (q *Queue[K]) Stop() {
 	if !q.stopped {
 		q.stopped = true
 		q.timer.Stop()
+		q.pacer.Stop()
 		close(q.done)
 	}
 }

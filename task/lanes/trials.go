@@ -9,83 +9,120 @@ import (
 
 // trials are the turns that lanes get of which nothing good is known: a number
 // of their own, so that hosts that swallow time can't take it from those that
-// work. Groups share it: one that has many lanes gets no more than what it
-// leaves free, and whatever becomes free goes to who has least. Of these, the
-// longest waiting and the newest take turns: a flood of lanes must neither
-// keep who waits nor who comes.
+// work. It is shared so that a flood of lanes keeps neither who waits nor who
+// comes later:
+//
+//   - Groups share. One that has many lanes gets no more than what it leaves
+//     free, and whatever becomes free goes to who has least.
+//   - Of several, the one that waits longest and the one that came last take
+//     turns. Lanes that failed before come after those that never ran, but for
+//     each fourth time.
+//   - The second half of the trials is given out no faster than it comes back.
 type trials[K Key[K]] struct {
 	most    int
 	running int
-	overdue int // turns that have taken so long that they are not counted any more
-	groups  map[string]*group[K]
-	waiting groupHeap[K]
-	arrived []*group[K] // groups that came to wait and had no turn then, oldest first; some are out of date
-	newest  bool        // the newest is next
+	took    time.Duration // about how long a trial takes
+	next    int64         // when the second half gives out one more
+	turn    int           // counts what was given to those that waited
+	groups  map[groupName]*group[K]
+	fresh   groupHeap[K] // that wait
+	failed  groupHeap[K] // that wait, and failed before
+	arrived []*group[K]  // fresh ones as they came; some are out of date
 }
 
-// A trial is over when its turn is, or when that has taken longer than
-// trialTime, of which as many are put up with as there are trials.
-const trialTime = 5 * time.Second
+// slowTrial is how long a trial is taken to last before one has ended: as long
+// as an attempt may.
+const slowTrial = 30 * time.Second
 
 // group is lanes that share.
 type group[K Key[K]] struct {
-	name    string
+	name    groupName
 	running int
 	since   int64      // since when it waits
 	lanes   []*lane[K] // that wait, oldest first
-	index   int        // in trials.waiting, or -1
+	index   int        // in the heap of those that wait, or -1
+}
+
+type groupName struct {
+	name   string
+	failed bool
 }
 
 func newTrials[K Key[K]](most int) trials[K] {
-	return trials[K]{most: most, groups: make(map[string]*group[K])}
+	return trials[K]{most: most, took: slowTrial, groups: make(map[groupName]*group[K])}
 }
 
-// mayStart says that the group may have one more turn.
+// mayStart says that the group may have one more turn, but for the pace.
 func (t *trials[K]) mayStart(g *group[K]) bool { return g.running < t.most-t.running }
+
+// pause is how long the next turn has to wait for the pace.
+func (t *trials[K]) pause(now int64) time.Duration {
+	if 2*t.running < t.most {
+		return 0
+	}
+	return time.Duration(max(0, t.next-now))
+}
 
 // enter takes one of the trials for the lane; if there is none for it, the
 // lane waits.
 func (t *trials[K]) enter(l *lane[K], name string, now int64) bool {
 	if l.waits {
-		if !t.mayStart(l.group) {
-			return false
-		}
-		t.leave(l)
+		return false // until next takes it out
 	}
-	g := t.groups[name]
-	if g == nil {
-		g = &group[K]{name: name, index: -1}
-		t.groups[name] = g
-	}
+	g := t.group(groupName{name, l.breaker.failures > 0})
 	l.group = g
-	if t.mayStart(g) {
-		g.running++
-		t.running++
-		t.fix(g)
+	if t.mayStart(g) && t.pause(now) == 0 {
+		t.start(g, now)
 		return true
 	}
 	l.waits = true
 	g.lanes = append(g.lanes, l)
 	if g.index < 0 {
 		g.since = now
-		heap.Push(&t.waiting, g)
+		heap.Push(t.waiting(g), g)
 		t.arrive(g)
 	}
 	return false
 }
 
+func (t *trials[K]) group(name groupName) *group[K] {
+	g := t.groups[name]
+	if g == nil {
+		g = &group[K]{name: name, index: -1}
+		t.groups[name] = g
+	}
+	return g
+}
+
+func (t *trials[K]) start(g *group[K], now int64) {
+	if 2*t.running >= t.most {
+		t.next = now + int64(t.took)/int64(max(1, t.most/2))
+	}
+	t.running++
+	g.running++
+	t.fix(g)
+}
+
+// waiting is the heap in which the group waits.
+func (t *trials[K]) waiting(g *group[K]) *groupHeap[K] {
+	if g.name.failed {
+		return &t.failed
+	}
+	return &t.fresh
+}
+
 func (t *trials[K]) arrive(g *group[K]) {
-	if g.running > 0 {
+	if !g.isNew() {
 		return
 	}
-	if len(t.arrived) > 2*len(t.waiting)+64 {
+	if len(t.arrived) > 2*len(t.fresh)+64 {
 		t.arrived = slices.DeleteFunc(t.arrived, func(g *group[K]) bool { return !g.isNew() })
 	}
 	t.arrived = append(t.arrived, g)
 }
 
-// isNew says that the group waits and has no turn.
-func (g *group[K]) isNew() bool { return g.index >= 0 && g.running == 0 }
+// isNew says that the group waits and never ran.
+func (g *group[K]) isNew() bool { return g.index >= 0 && g.running == 0 && !g.name.failed }
 
 // leave takes a lane out of those that wait.
 func (t *trials[K]) leave(l *lane[K]) {
@@ -101,30 +138,42 @@ func (t *trials[K]) leave(l *lane[K]) {
 		g.lanes = slices.DeleteFunc(g.lanes, func(other *lane[K]) bool { return other == l })
 	}
 	if len(g.lanes) == 0 {
-		heap.Remove(&t.waiting, g.index)
+		heap.Remove(t.waiting(g), g.index)
 	}
 	t.forget(g)
 }
 
-// next takes the lane out of those that wait whose turn it is; nil if there
-// is none.
-func (t *trials[K]) next() *lane[K] {
-	if len(t.waiting) == 0 {
-		return nil
+// take takes the lane out of those that wait whose turn it is. If there is
+// none, nil, and when to ask again if time alone may change that; or zero.
+func (t *trials[K]) take(now int64) (*lane[K], time.Duration) {
+	g := t.first()
+	if g == nil || !t.mayStart(g) {
+		return nil, 0
 	}
-	g := t.waiting[0]
-	if !t.mayStart(g) {
-		return nil
+	if pause := t.pause(now); pause > 0 {
+		return nil, pause
 	}
-	if t.newest && g.running == 0 {
-		if newest := t.lastArrived(); newest != nil {
-			g = newest
+	t.turn++
+	if !g.name.failed && g.running == 0 && t.turn%2 == 0 {
+		if last := t.lastArrived(); last != nil {
+			g = last
 		}
 	}
-	t.newest = !t.newest
 	l := g.lanes[0]
 	t.leave(l)
-	return l
+	return l, 0
+}
+
+// first is the group that is next by having least, and waiting longest.
+func (t *trials[K]) first() *group[K] {
+	switch {
+	case len(t.failed) > 0 && (len(t.fresh) == 0 || t.turn%4 == 3):
+		return t.failed[0]
+	case len(t.fresh) > 0:
+		return t.fresh[0]
+	default:
+		return nil
+	}
 }
 
 func (t *trials[K]) lastArrived() *group[K] {
@@ -139,32 +188,18 @@ func (t *trials[K]) lastArrived() *group[K] {
 	return nil
 }
 
-// end gives back the trial of a lane's turn.
-func (t *trials[K]) end(l *lane[K], overdue bool) {
-	if overdue {
-		t.overdue--
-	} else {
-		t.running--
-	}
-	g := l.group
+// end gives back the trial of a lane's turn, which took so long.
+func (t *trials[K]) end(g *group[K], took time.Duration) {
+	t.took += (took - t.took) / 64
+	t.running--
 	g.running--
 	t.fix(g)
 	t.forget(g)
 }
 
-// pass lets a turn go on that takes too long, as none of the trials.
-func (t *trials[K]) pass() bool {
-	if t.overdue >= t.most {
-		return false
-	}
-	t.overdue++
-	t.running--
-	return true
-}
-
 func (t *trials[K]) fix(g *group[K]) {
 	if g.index >= 0 {
-		heap.Fix(&t.waiting, g.index)
+		heap.Fix(t.waiting(g), g.index)
 	}
 }
 

@@ -9,12 +9,11 @@ type Turn[K Key[K]] struct {
 	entry entry[K]
 
 	// Guarded by Queue.mu.
-	void    bool // the key was taken out before the turn was taken
-	done    bool
-	kept    bool        // only the worker gives the place back
-	trial   bool        // it takes one of the trials
-	overdue bool        // it has taken too long to count as one of them
-	timer   *time.Timer // for that
+	void  bool // the key was taken out before the turn was taken
+	done  bool
+	kept  bool      // only the worker gives the place back
+	trial *group[K] // whose trial it takes; nil: none
+	began int64     // process time
 }
 
 // Key is whose turn it is.
@@ -27,7 +26,7 @@ func (t *Turn[K]) Lane() string { return t.lane.name }
 func (t *Turn[K]) Resumed() bool { return t.entry.resumed }
 
 // Trial says that nothing good is known of the lane.
-func (t *Turn[K]) Trial() bool { return t.trial }
+func (t *Turn[K]) Trial() bool { return t.trial != nil }
 
 // Take begins what the turn is for. It is false if the key was taken out since
 // the turn has come.
@@ -83,9 +82,8 @@ func (t *Turn[K]) free() {
 	t.done = true
 	q.running--
 	t.lane.running--
-	if t.trial {
-		t.timer.Stop()
-		q.trials.end(t.lane, t.overdue)
+	if t.trial != nil {
+		q.trials.end(t.trial, time.Duration(q.clock()-t.began))
 		q.tryNext()
 	}
 	q.advance(t.lane)
@@ -93,19 +91,15 @@ func (t *Turn[K]) free() {
 
 // tryNext starts lanes that wait for a trial.
 func (q *Queue[K]) tryNext() {
-	for l := q.trials.next(); l != nil; l = q.trials.next() {
+	for !q.stopped {
+		l, pause := q.trials.take(q.clock())
+		if l == nil {
+			if pause > 0 {
+				q.pacer.Reset(pause)
+			}
+			return
+		}
 		q.advance(l)
-	}
-}
-
-// pass lets lanes that wait have the trial of a turn that takes too long.
-func (t *Turn[K]) pass() {
-	q := t.queue
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if !t.done && q.trials.pass() {
-		t.overdue = true
-		q.tryNext()
 	}
 }
 
