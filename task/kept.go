@@ -9,6 +9,7 @@ type kept struct {
 	task     *Task
 	request  *Request
 	response *Response
+	bytes    int // what is counted for it, while it waits
 }
 
 // Bounds of what is kept in memory between claims, in bytes: of one task, and
@@ -34,16 +35,15 @@ func (e *Engine) keepFor(l *live, k kept) {
 		return
 	}
 	e.keptBytes += size
+	k.bytes = size
 	l.kept = k
 }
 
 // takeKept is what was kept for a claim that begins. Engine.mu is held.
 func (e *Engine) takeKept(l *live) kept {
 	k := l.kept
-	if k.task != nil {
-		e.keptBytes -= k.size()
-		l.kept = kept{}
-	}
+	e.keptBytes -= k.bytes
+	l.kept = kept{}
 	return k
 }
 

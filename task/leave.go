@@ -18,22 +18,15 @@ var errLeft = errors.New("it did not end when it was told to")
 // two happens.
 func leaveBehind(ctx context.Context, left func()) (ended func() bool) {
 	var decided atomic.Bool
-	over := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(leaveAfter)
-		defer timer.Stop()
-		select {
-		case <-over:
-			return
-		case <-timer.C:
-		}
-		if decided.CompareAndSwap(false, true) {
-			left()
-		}
+		time.AfterFunc(leaveAfter, func() {
+			if decided.CompareAndSwap(false, true) {
+				left()
+			}
+		})
 	})
 	return func() bool {
 		stop()
-		close(over)
 		return decided.CompareAndSwap(false, true)
 	}
 }
