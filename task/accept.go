@@ -147,7 +147,12 @@ func (e *Engine) create(t *Task, a Acceptance) *claim {
 func (e *Engine) refuse(ctx context.Context, c *claim, body Body, key *IdempotencyKey, err error) error {
 	e.unhold(c.id)
 	var duplicate *DuplicateError
-	if !errors.As(err, &duplicate) {
+	switch {
+	case errors.As(err, &duplicate):
+	case errors.Is(err, ErrNoSpace), errors.Is(err, ErrClosed), ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		e.dropBody(ctx, c.id, body)
+		return refusal(err)
+	default:
 		// The store may not know whether it is there. If it is, nobody would run it.
 		if err := e.store.Remove(context.WithoutCancel(ctx), c.id); err != nil && !errors.Is(err, ErrClosed) {
 			e.log.Warn("removing a task that could not be stored", zap.Stringer("task", c.id), zap.Error(err))

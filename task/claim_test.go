@@ -34,7 +34,10 @@ func (w *world) on(store task.Store) {
 // callback: whoever is first, one of the two sees to it.
 func TestAWaitThatRunsOutAsTheBackendFinishes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		const tasks = 2000
+		tasks := 10_000 // one in several thousand was forgotten
+		if testing.Short() {
+			tasks = 1000
+		}
 		w := newWorld(t, func(r *task.Route) { r.Concurrency = tasks })
 		w.answers(func(context.Context, *task.Call, http.ResponseWriter) error {
 			time.Sleep(time.Second)
@@ -48,7 +51,7 @@ func TestAWaitThatRunsOutAsTheBackendFinishes(t *testing.T) {
 			}()
 		}
 		time.Sleep(time.Minute)
-		require.Len(t, w.received(), tasks)
+		require.Equal(t, tasks, len(w.received()))
 		require.Zero(t, w.engine.Stats())
 	})
 }

@@ -134,3 +134,97 @@ func TestWhatIsKeptInMemoryIsBounded(t *testing.T) {
 		})
 	}
 }
+
+// bodies is a store that knows which bodies were begun and not ended.
+type bodies struct {
+	task.Store
+	open atomic.Int64
+}
+
+type openBody struct {
+	task.BodyWriter
+	store *bodies
+	ended atomic.Bool
+}
+
+func (b *bodies) CreateBody(ctx context.Context, id task.ID, part task.Part) (task.BodyWriter, error) {
+	w, err := b.Store.CreateBody(ctx, id, part)
+	if err != nil {
+		return nil, err
+	}
+	b.open.Add(1)
+	return &openBody{BodyWriter: w, store: b}, nil
+}
+
+func (o *openBody) end() {
+	if o.ended.CompareAndSwap(false, true) {
+		o.store.open.Add(-1)
+	}
+}
+
+func (o *openBody) Commit() error  { o.end(); return o.BodyWriter.Commit() }
+func (o *openBody) Discard() error { o.end(); return o.BodyWriter.Discard() }
+
+// Whatever becomes of a large answer, it does not stay half written.
+func TestNoBodyStaysHalfWritten(t *testing.T) {
+	large := strings.Repeat("x", 100_000)
+	for name, answers := range map[string]func(context.Context, http.ResponseWriter) error{
+		"a whole one":       func(context.Context, http.ResponseWriter) error { return nil },
+		"it breaks":         func(context.Context, http.ResponseWriter) error { return errors.New("connection reset") },
+		"it panics":         func(context.Context, http.ResponseWriter) error { panic(http.ErrAbortHandler) },
+		"it takes too long": func(ctx context.Context, _ http.ResponseWriter) error { <-ctx.Done(); return ctx.Err() },
+		"it looks at nothing": func(_ context.Context, rw http.ResponseWriter) error {
+			time.Sleep(2 * time.Minute)
+			_, err := rw.Write([]byte(large))
+			require.Error(t, err)
+			return err
+		},
+		"too large": func(_ context.Context, rw http.ResponseWriter) error {
+			_, err := rw.Write(make([]byte, 1<<20))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t, func(r *task.Route) { r.Timeout, r.MaxResponse = time.Minute, 500_000 })
+				store := &bodies{Store: w.store}
+				w.on(store)
+				w.answers(func(ctx context.Context, _ *task.Call, rw http.ResponseWriter) error {
+					if _, err := rw.Write([]byte(large)); err != nil {
+						return err
+					}
+					return answers(ctx, rw)
+				})
+				id := w.accept()
+				time.Sleep(3 * time.Minute)
+				require.True(t, w.task(id).Status.Done())
+				require.Zero(t, store.open.Load())
+			})
+		})
+	}
+}
+
+// An answer that has no body may announce one (RFC 9110, section 8.6).
+func TestAnswersWithoutABody(t *testing.T) {
+	for name, c := range map[string]struct {
+		method string
+		status int
+	}{"HEAD": {"HEAD", 200}, "204": {"GET", 204}, "304": {"GET", 304}} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t, func(r *task.Route) { r.MaxResponse = 100 })
+				w.answers(func(_ context.Context, _ *task.Call, rw http.ResponseWriter) error {
+					rw.Header().Set("Content-Length", "1000")
+					rw.WriteHeader(c.status)
+					_, err := rw.Write(make([]byte, 1000))
+					return err
+				})
+				id := w.accept(func(a *task.Acceptance) { a.Request.Method = c.method })
+				synctest.Wait()
+				got := w.task(id)
+				require.Equal(t, task.Completed, got.Status)
+				require.Zero(t, got.Response.Bytes)
+			})
+		})
+	}
+}
