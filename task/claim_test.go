@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,6 +40,10 @@ func TestAWaitThatRunsOutAsTheBackendFinishes(t *testing.T) {
 			tasks = 1000
 		}
 		w := newWorld(t, func(r *task.Route) { r.Concurrency = tasks })
+		w.engine.Stop(ended())
+		w.engine = task.New(task.Options{Store: w.store}) // which logs nothing
+		require.NoError(t, w.engine.Start())
+		w.engine.Register(w.route)
 		w.answers(func(context.Context, *task.Call, http.ResponseWriter) error {
 			time.Sleep(time.Second)
 			return nil
@@ -340,4 +345,31 @@ func TestTheCallbackOfATaskThatIsNotDoneIsPending(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, task.CallbackNone, status(done))
 	})
+}
+
+// The same over a real connection, which is closed then.
+func TestAReceiverThatKeepsItsConnection(t *testing.T) {
+	closed := make(chan error, 1)
+	receiver := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		conn, buffer, err := http.NewResponseController(rw).Hijack()
+		if err != nil {
+			closed <- err
+			return
+		}
+		defer conn.Close()
+		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: silence\r\n\r\n")
+		io.Copy(io.Discard, buffer) // until the other side closes
+		closed <- nil
+	}))
+	defer receiver.Close()
+	w := newWorld(t, func(r *task.Route) { r.Transport = http.DefaultTransport })
+	id := w.accept(func(a *task.Acceptance) { a.CallbackURL = receiver.URL })
+	select {
+	case err := <-closed:
+		require.NoError(t, err)
+	case <-time.After(20 * time.Second):
+		t.Fatal("the connection is still open")
+	}
+	require.Eventually(t, func() bool { return w.task(id).Callback.Status == task.CallbackRetrying }, 20*time.Second, 10*time.Millisecond)
+	require.Equal(t, 101, w.task(id).Callback.Log[0].Status)
 }

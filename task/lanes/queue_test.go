@@ -239,3 +239,55 @@ func TestALaneThatFailsGetsFewerTurns(t *testing.T) {
 		require.Len(t, h.runs(), 200)
 	})
 }
+
+// Lanes that nobody reports on, such as those of backend calls, are woken one
+// after the other.
+func TestEachLaneIsWokenInTime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		start := time.Now()
+		at := make(map[key]time.Duration)
+		q := lanes.New(lanes.Options[key]{Limit: one, Run: func(turn *lanes.Turn[key]) {
+			turn.Take()
+			at[turn.Key()] = time.Since(start)
+		}})
+		defer q.Stop()
+		for _, k := range []key{3, 1, 2} {
+			q.Put(string(rune('a'+k)), k, time.Duration(k)*time.Hour)
+		}
+		after(4 * time.Hour)
+		require.Equal(t, map[key]time.Duration{1: time.Hour, 2: 2 * time.Hour, 3: 3 * time.Hour}, at)
+	})
+}
+
+// A turn that works, of those that were under way, ends the pause.
+func TestASuccessClosesTheCircuit(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		works := make(chan bool)
+		ran := make(chan key, 100)
+		q := lanes.New(lanes.Options[key]{Trials: 10, Limit: func(string) int { return 4 }, Run: func(turn *lanes.Turn[key]) {
+			turn.Take()
+			ran <- turn.Key()
+			turn.Report(<-works)
+		}})
+		defer q.Stop()
+		for k := range key(8) {
+			q.Put("a", k, 0)
+		}
+		works <- true
+		synctest.Wait()
+		works <- true
+		works <- true
+		synctest.Wait()
+		require.Len(t, ran, 7, "four at once")
+		for range 3 {
+			works <- false
+		}
+		synctest.Wait()
+		require.Len(t, ran, 7, "and none in the pause")
+		works <- true
+		synctest.Wait()
+		require.Len(t, ran, 8)
+		works <- true
+		synctest.Wait()
+	})
+}
