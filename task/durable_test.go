@@ -71,3 +71,19 @@ func TestATaskThatCannotBeStoredIsRefused(t *testing.T) {
 		})
 	}
 }
+
+// A store that is slower than the backends slows them down: outcomes that wait
+// for it are bounded.
+func TestASlowStoreSlowsTheBackendsDown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, func(r *task.Route) { r.Concurrency = 4 })
+		w.on(&slowSaves{w.store, time.Minute})
+		for range 1000 {
+			w.accept()
+		}
+		time.Sleep(30 * time.Second)
+		require.Equal(t, 512+4, len(w.called()))
+		time.Sleep(time.Hour)
+		require.Equal(t, 1000, len(w.received()))
+	})
+}

@@ -107,3 +107,24 @@ func TestAHostThatWorksIsRemembered(t *testing.T) {
 		require.Zero(t, h.delayOf(3, "www.healthy.example"))
 	})
 }
+
+// A lane whose keys are taken out while it waits leaves the others their places.
+func TestALaneThatWaitsMayLeave(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := tarpits(t, 2) // one for each group, while there is another
+		for k, lane := range []string{"a.tarpit.example", "b.tarpit.example", "c.tarpit.example", "d.tarpit.example"} {
+			h.Put(lane, key(k), 0)
+		}
+		synctest.Wait()
+		require.Equal(t, []key{0}, h.runs())
+		h.Remove(2)
+		h.Put("www.other.example", 99, time.Hour)
+		for k := key(100); k < 120; k++ { // so that what was taken out is swept
+			h.Put("www.other.example", k, 2*time.Hour)
+			h.Remove(k)
+		}
+		require.Less(t, h.Entries(), 12)
+		after(10 * time.Minute)
+		require.Equal(t, []key{0, 1, 3}, h.runs())
+	})
+}
