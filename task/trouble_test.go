@@ -228,3 +228,24 @@ func TestAnswersWithoutABody(t *testing.T) {
 		})
 	}
 }
+
+// vanishing is a store that has lost a task.
+type vanishing struct{ task.Store }
+
+func (vanishing) Save(context.Context, task.Step) error { return task.ErrNotFound }
+
+// A task that is not there any more is neither queued nor counted.
+func TestATaskThatHasVanished(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.on(vanishing{w.store})
+		id := w.accept(func(a *task.Acceptance) { a.Client.NotBefore = time.Now().Add(time.Hour) })
+		w.accept()
+		synctest.Wait()
+		_, err := w.engine.Cancel(t.Context(), id)
+		require.ErrorIs(t, err, task.ErrNotFound)
+		require.Zero(t, w.engine.Stats())
+		require.Zero(t, task.Pending(w.engine))
+		require.Zero(t, task.Lives(w.engine))
+	})
+}
