@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"testing"
 	"time"
@@ -24,14 +25,16 @@ func TestLongPollsDoNotHoldUpTheExit(t *testing.T) {
 	p := start(t, dir, "run", "--config", caddyfile(t, dir, addr, backend.addr(), text))
 	p.listening(addr)
 
-	answers := make(chan int, 2)
+	answers, sent := make(chan int, 2), make(chan struct{}, 2)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // an idle connection may be closed any time
+	trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { sent <- struct{}{} }}
 	get := func(method, path string, header ...string) {
-		req, err := http.NewRequest(method, "http://"+addr+path, nil)
+		req, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), method, "http://"+addr+path, nil)
 		require.NoError(t, err)
 		for i := 0; i < len(header); i += 2 {
 			req.Header.Set(header[i], header[i+1])
 		}
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := client.Do(req)
 		if err != nil {
 			answers <- 0
 			return
@@ -44,9 +47,10 @@ func TestLongPollsDoNotHoldUpTheExit(t *testing.T) {
 	require.NoError(t, err)
 	go get("GET", "/work?n=b", "Callback-Url", "http://"+backend.addr()+"/hook?n=hook", "Prefer", "respond-async, wait=300")
 	go get("GET", task.StatusURL, "Prefer", "wait=300")
-	<-begun
-	<-begun
-	time.Sleep(100 * time.Millisecond) // the status is asked for, most likely
+	for range 2 {
+		<-begun
+		<-sent
+	}
 	began := time.Now()
 	p.stop()
 	require.Less(t, time.Since(began), 15*time.Second)
