@@ -753,6 +753,32 @@ func TestBodiesAreRefusedBeforeAnythingIsStored(t *testing.T) {
 	})
 }
 
+func TestTheLargestBodyIsTaken(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, func(r *task.Route) { r.MaxBody = 100 })
+		body := strings.Repeat("x", 100)
+		for name, change := range map[string]func(*task.Acceptance){
+			"in memory": func(a *task.Acceptance) { a.Body, a.Whole = nil, []byte(body) },
+			"announced": func(a *task.Acceptance) { a.Body, a.ContentLength = strings.NewReader(body), 100 },
+			"found out": func(a *task.Acceptance) { a.Body, a.ContentLength = strings.NewReader(body), -1 },
+		} {
+			w.answers(func(_ context.Context, call *task.Call, rw http.ResponseWriter) error {
+				_, err := io.Copy(rw, call.Body)
+				return err
+			})
+			w.accept(change)
+			synctest.Wait()
+			got := w.received()
+			require.Equal(t, body, got[len(got)-1].body, name)
+		}
+		a := task.Acceptance{Route: w.route, Request: &task.Request{Method: "POST"}, Whole: []byte(body + "x")}
+		_, _, err := w.engine.Accept(t.Context(), a)
+		var problem *task.Problem
+		require.ErrorAs(t, err, &problem)
+		require.Equal(t, 413, problem.Status)
+	})
+}
+
 type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, errors.New("connection reset") }
