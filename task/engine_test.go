@@ -753,6 +753,34 @@ func TestBodiesAreRefusedBeforeAnythingIsStored(t *testing.T) {
 	})
 }
 
+// A backend, or a handler in front of it, may say when to come again.
+func TestABackendsRetryAfterIsHeeded(t *testing.T) {
+	for name, end := range map[string]func(http.ResponseWriter) error{
+		"an answer": func(rw http.ResponseWriter) error { rw.WriteHeader(503); return nil },
+		"an error": func(http.ResponseWriter) error {
+			return &task.BackendError{Status: 429, Err: errors.New("rate limit")}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.answers(func(_ context.Context, call *task.Call, rw http.ResponseWriter) error {
+					if call.Attempt > 1 {
+						return nil
+					}
+					rw.Header().Set("Retry-After", "120")
+					return end(rw)
+				})
+				start := time.Now()
+				id := w.accept(func(a *task.Acceptance) { a.Request.Method = "GET" })
+				_, err := w.engine.Await(t.Context(), id)
+				require.NoError(t, err)
+				require.Equal(t, 2*time.Minute, time.Since(start))
+			})
+		})
+	}
+}
+
 func TestTheLargestBodyIsTaken(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t, func(r *task.Route) { r.MaxBody = 100 })

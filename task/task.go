@@ -166,10 +166,10 @@ func (t *Task) Next() (Action, time.Time) {
 	}
 }
 
-// Lane is the queue that the task's next action waits in: calls by route,
-// deliveries by destination host, so that one slow route or dead host never
-// delays another. It is the name's hash: stable over restarts, and two names
-// that share one merely share a queue.
+// Lane is what the task's next action waits for: calls for their route,
+// deliveries for their destination host. It is the name's hash, and the same
+// after a restart, so that a store can tell without reading the task. Calls
+// find their route by it; the lanes of deliveries go by the name itself.
 func (t *Task) Lane() uint64 {
 	switch action, _ := t.Next(); action {
 	case ActionCall:

@@ -143,8 +143,7 @@ func TestATurnThatIsTakenBackIsVoid(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var took []bool
 		hold := make(chan struct{})
-		var q *lanes.Queue[key]
-		q = lanes.New(lanes.Options[key]{Limit: one, Run: func(turn *lanes.Turn[key]) {
+		q := lanes.New(lanes.Options[key]{Limit: one, Run: func(turn *lanes.Turn[key]) {
 			<-hold
 			took = append(took, turn.Take())
 		}})
