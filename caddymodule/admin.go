@@ -100,7 +100,7 @@ func oneTask(w http.ResponseWriter, r *http.Request, engine *task.Engine, path s
 	case what == "" && r.Method == http.MethodGet:
 		return showTask(w, r, engine, id, http.StatusOK)
 	case what == "" && r.Method == http.MethodDelete:
-		if _, err := engine.Cancel(r.Context(), id); err != nil {
+		if _, err := engine.CancelByOperator(r.Context(), id); err != nil {
 			return err
 		}
 		return showTask(w, r, engine, id, http.StatusOK)
@@ -169,7 +169,7 @@ func listTasks(w http.ResponseWriter, r *http.Request, engine *task.Engine) erro
 	}
 	match := func(t *task.Task) bool {
 		is := func(name, value string) bool { return !query.Has(name) || query.Get(name) == value }
-		return is("status", t.Status.String()) && is("callback", t.Callback.Status.String()) && is("name", t.Route)
+		return is("status", t.Status.String()) && is("callback", t.CallbackStatus().String()) && is("name", t.Route)
 	}
 	tasks, err := engine.List(r.Context(), match, after, limit)
 	if err != nil {

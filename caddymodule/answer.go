@@ -83,7 +83,7 @@ func (h *Handler) wait(w http.ResponseWriter, r *http.Request, engine *task.Engi
 		return nil
 	}
 	complete := replay(w, r, engine, now, c.accept)
-	if !complete || !c.fresh || r.Context().Err() != nil {
+	if !complete || !c.fresh {
 		return nil
 	}
 	answered = true
@@ -104,6 +104,9 @@ func replay(w http.ResponseWriter, r *http.Request, engine *task.Engine, t *task
 	header := w.Header()
 	header[task.HeaderTaskID] = []string{t.ID.String()}
 	header["Preference-Applied"] = respondAsync
+	if r.Context().Err() != nil {
+		return false
+	}
 	if response == nil {
 		outcome(t).ServeHTTP(w, r)
 		return http.NewResponseController(w).Flush() == nil
@@ -114,10 +117,27 @@ func replay(w http.ResponseWriter, r *http.Request, engine *task.Engine, t *task
 		header.Set("Content-Length", strconv.FormatInt(response.Body.Size, 10))
 	}
 	w.WriteHeader(response.Status)
-	if _, err := io.Copy(w, body); err != nil {
+	if _, err := io.Copy(w, whileThere{r.Context(), body}); err != nil {
 		return false
 	}
 	return http.NewResponseController(w).Flush() == nil
+}
+
+// whileThere reads a body for a client for as long as it is there. One that
+// leaves when it has all has its answer: as the server closes the connection in
+// a reload, that may be before the server has noticed that it sent the last of
+// it.
+type whileThere struct {
+	client context.Context
+	body   io.Reader
+}
+
+func (w whileThere) Read(p []byte) (int, error) {
+	n, err := w.body.Read(p)
+	if n > 0 && w.client.Err() != nil {
+		return 0, w.client.Err()
+	}
+	return n, err
 }
 
 // outcome is the problem that a task ended with that has no answer.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/ringback/ringback/task"
@@ -128,6 +129,17 @@ func (a *App) Stop() error {
 		}
 	})
 	return err
+}
+
+// endWaitsOnExit lets clients go that wait for tasks when the process exits:
+// the server would wait for them, for as long as they want to, before anything
+// else is stopped.
+func (a *App) endWaitsOnExit(server *caddyhttp.Server) {
+	server.RegisterOnShutdown(func() {
+		if engine := a.engine.Load(); engine != nil && caddy.Exiting() {
+			engine.EndWaits()
+		}
+	})
 }
 
 // running is the engine; a problem if it is not there. Caddy starts apps in no

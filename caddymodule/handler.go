@@ -176,6 +176,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app = app.(*App)
+	h.app.endWaitsOnExit(h.server)
 	for _, other := range h.app.handlers {
 		if h.Name != "" && h.Name == other.Name && h.alike != other.alike {
 			return sameNameError(h.Name)

@@ -135,7 +135,7 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, in intake, confli
 		a.Body = nil
 	}
 	a.Request = h.prepare(r, in, &a)
-	t, err := engine.Accept(r.Context(), a)
+	t, fresh, err := engine.Accept(r.Context(), a)
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, in intake, confli
 	if a.Hold {
 		return h.wait(w, r, engine, t, waiting{
 			wait:   min(client.Wait, maxWait),
-			fresh:  !t.CreatedAt.Before(now),
+			fresh:  fresh,
 			accept: func(t *task.Task) { accepted(w, t, base, true) },
 		})
 	}

@@ -65,6 +65,9 @@ func (h *Tasks) Provision(ctx caddy.Context) (err error) {
 		return err
 	}
 	h.app = app.(*App)
+	if h.server != nil {
+		h.app.endWaitsOnExit(h.server)
+	}
 	h.app.tasks = append(h.app.tasks, h)
 	return nil
 }

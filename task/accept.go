@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/ringback/ringback/task/lanes"
 )
 
 // Acceptance is a request that is to become a task. Its callback URLs were
@@ -40,12 +42,13 @@ type Acceptance struct {
 
 // Accept stores a request as a task, durably, and queues its backend call.
 // When it returns a task, 202 may be answered. With an idempotency key that
-// was used before for the same request, that request's task is returned.
+// was used before for the same request, that request's task is returned, which
+// is not fresh then.
 //
 // An error is a *Problem, fit for the client; nothing was kept then.
-func (e *Engine) Accept(ctx context.Context, a Acceptance) (*Task, error) {
+func (e *Engine) Accept(ctx context.Context, a Acceptance) (t *Task, fresh bool, err error) {
 	if !e.begin() {
-		return nil, stopping()
+		return nil, false, stopping()
 	}
 	e.working.Done() // a client that is slow to send its body does not keep Stop waiting
 	if e.pending.Add(1) > e.max && e.max > 0 {
@@ -53,21 +56,22 @@ func (e *Engine) Accept(ctx context.Context, a Acceptance) (*Task, error) {
 		p := NewProblem(http.StatusTooManyRequests, ProblemQueueFull,
 			fmt.Sprintf("%d tasks are pending, which is the limit; try again later", e.max))
 		p.RetryAfter = 10 * time.Second
-		return nil, p
+		return nil, false, p
 	}
-	t, err := e.accept(ctx, a)
+	t, err = e.accept(ctx, a)
 	if err != nil {
 		e.pending.Add(-1)
 	}
 	var duplicate *DuplicateError
 	if errors.As(err, &duplicate) {
-		return e.repeated(ctx, duplicate)
+		t, err = e.repeated(ctx, duplicate)
+		return t, false, err
 	}
-	return t, err
+	return t, err == nil, err
 }
 
 func (e *Engine) accept(ctx context.Context, a Acceptance) (*Task, error) {
-	now := time.Now().Truncate(time.Microsecond) // as it is stored
+	now := e.now().Truncate(time.Microsecond) // as it is stored
 	t := &Task{
 		ID:          NewID(now),
 		Route:       a.Route.Name,
@@ -112,40 +116,55 @@ func (e *Engine) accept(ctx context.Context, a Acceptance) (*Task, error) {
 		return nil, stopping()
 	}
 	defer e.working.Done()
-	if a.Hold {
-		e.hold(t.ID)
-	}
-	// Whoever learns the id early, by the idempotency key, must wait until the
-	// task is handed over.
-	w, _ := e.claim(ctx, t.ID)
-	if w == nil {
-		return nil, refusal(ctx.Err())
+	c := e.create(t, a)
+	defer c.end()
+	err = e.store.Create(ctx, t, a.Request, key)
+	if err != nil {
+		return nil, e.refuse(ctx, c, body, key, err)
 	}
 	accepted := *t
-	err = e.store.Create(ctx, t, a.Request, key)
-	if err == nil {
-		e.hand(t, a.Request, nil)
+	c.saved, c.keep = true, true
+	if !t.Deadline.IsZero() {
+		e.deadlines.Put(lanes.Unsorted, t.ID, e.until(t.Deadline))
 	}
-	e.release(t.ID, w)
-	if err != nil {
-		e.unhold(t.ID)
-		e.dropBody(ctx, t.ID, body)
-		var duplicate *DuplicateError
-		if errors.As(err, &duplicate) {
-			if duplicate.Fingerprint != key.Fingerprint {
-				return nil, NewProblem(http.StatusUnprocessableEntity, ProblemIdempotencyReused,
-					"this Idempotency-Key was sent before with another request; use a new key for a new request")
-			}
-			return nil, duplicate
-		}
-		return nil, refusal(err)
-	}
-	e.observer.TaskAccepted(accepted.Route)
-	e.calls.push(LaneOf(accepted.Route), accepted.ID, accepted.NextCallAt)
-	if !accepted.Deadline.IsZero() {
-		e.deadlines.push(0, accepted.ID, accepted.Deadline)
-	}
+	e.observer.TaskAccepted(t.Route)
 	return &accepted, nil
+}
+
+// create claims a task that is about to be stored: who learns its id early, by
+// the idempotency key, waits until it is.
+func (e *Engine) create(t *Task, a Acceptance) *claim {
+	c := &claim{engine: e, id: t.ID, kept: kept{task: t, request: a.Request}, counted: true, creating: true}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l := e.live(t.ID)
+	l.claim, l.held = c, a.Hold
+	return c
+}
+
+// refuse takes back what there is of a task that could not be stored, and says
+// why it could not.
+func (e *Engine) refuse(ctx context.Context, c *claim, body Body, key *IdempotencyKey, err error) error {
+	e.unhold(c.id)
+	var duplicate *DuplicateError
+	switch {
+	case errors.As(err, &duplicate):
+	case errors.Is(err, ErrNoSpace), errors.Is(err, ErrClosed), ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		e.dropBody(ctx, c.id, body)
+		return refusal(err)
+	default:
+		// The store may not know whether it is there. If it is, nobody would run it.
+		if err := e.store.Remove(context.WithoutCancel(ctx), c.id); err != nil && !errors.Is(err, ErrClosed) {
+			e.log.Warn("removing a task that could not be stored", zap.Stringer("task", c.id), zap.Error(err))
+		}
+		return refusal(err)
+	}
+	e.dropBody(ctx, c.id, body)
+	if duplicate.Fingerprint != key.Fingerprint {
+		return NewProblem(http.StatusUnprocessableEntity, ProblemIdempotencyReused,
+			"this Idempotency-Key was sent before with another request; use a new key for a new request")
+	}
+	return duplicate
 }
 
 // takeBody reads the body, inline or into the store, and into digest if not nil.
@@ -216,11 +235,32 @@ func (e *Engine) dropBody(ctx context.Context, id ID, body Body) {
 
 // repeated is the answer to a request that was made before.
 func (e *Engine) repeated(ctx context.Context, duplicate *DuplicateError) (*Task, error) {
+	if err := e.awaitCreation(ctx, duplicate.ID); err != nil {
+		return nil, refusal(err)
+	}
 	t, err := e.Task(ctx, duplicate.ID)
 	if err != nil {
 		return nil, refusal(err)
 	}
 	return t, nil
+}
+
+// awaitCreation waits until it is certain whether a task is stored.
+func (e *Engine) awaitCreation(ctx context.Context, id ID) error {
+	e.mu.Lock()
+	l := e.lives[id]
+	if l == nil || l.claim == nil || !l.claim.creating {
+		e.mu.Unlock()
+		return nil
+	}
+	done := l.claim.wait()
+	e.mu.Unlock()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func bodyTooLarge(limit int64) *Problem {

@@ -8,19 +8,25 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 )
 
 // capture is the http.ResponseWriter of a backend call: it keeps the answer.
+// A handler that goes on when its call is over does so without effect, once
+// the capture is fenced.
 type capture struct {
 	cancel context.CancelCauseFunc
 	method string
 	header http.Header // what the handler writes to
+
+	mu     sync.Mutex
+	fenced bool
 	sent   http.Header // as it was when the head was written
 	status int         // 0 until the head was written
 	at     time.Time
 	body   spool
-	failed error // why the body could not be kept
+	failed error // why the answer could not be kept
 }
 
 func newCapture(ctx context.Context, cancel context.CancelCauseFunc, store Store, id ID, limit int64, method string) *capture {
@@ -38,7 +44,19 @@ func (c *capture) Header() http.Header { return c.header }
 // WriteHeader implements [http.ResponseWriter]. Informational responses are
 // not the answer.
 func (c *capture) WriteHeader(status int) {
-	if c.status != 0 || status < 200 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writeHeader(status)
+}
+
+func (c *capture) writeHeader(status int) {
+	switch {
+	case c.status != 0 || c.fenced:
+		return
+	case status == http.StatusSwitchingProtocols || status < 100 || status > 999:
+		c.fail(fmt.Errorf("the backend answered %d, which is no answer to this request", status))
+		return
+	case status < 200:
 		return
 	}
 	c.status = status
@@ -51,7 +69,12 @@ func (c *capture) WriteHeader(status int) {
 
 // Write implements [http.ResponseWriter]. An error also ends the call.
 func (c *capture) Write(p []byte) (int, error) {
-	c.WriteHeader(http.StatusOK)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writeHeader(http.StatusOK)
+	if c.fenced {
+		return 0, errLeft
+	}
 	if c.failed != nil {
 		return 0, c.failed
 	}
@@ -66,8 +89,17 @@ func (c *capture) Write(p []byte) (int, error) {
 }
 
 func (c *capture) fail(err error) {
-	c.failed = err
-	c.cancel(err)
+	if c.failed == nil {
+		c.failed = err
+		c.cancel(err)
+	}
+}
+
+// fence ends the answer of a handler that has not returned.
+func (c *capture) fence() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fenced = true
 }
 
 // Flush implements [http.Flusher]: a backend that streams must not be refused.
@@ -99,7 +131,12 @@ func (c *capture) declared() int64 {
 
 // err says why the answer is not complete, when the handler itself did not.
 func (c *capture) err() error {
-	c.WriteHeader(http.StatusOK) // a handler that writes nothing answers an empty 200
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fenced {
+		return errLeft
+	}
+	c.writeHeader(http.StatusOK) // a handler that writes nothing answers an empty 200
 	if c.failed != nil {
 		return c.failed
 	}
@@ -107,6 +144,16 @@ func (c *capture) err() error {
 		return fmt.Errorf("the backend announced %d bytes and sent %d", n, c.body.size)
 	}
 	return nil
+}
+
+// retryAfter is what the answer, or the handler's error, asks for.
+func (c *capture) retryAfter(status int) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fenced { // the handler may still write the header
+		return 0
+	}
+	return retryAfter(status, c.header, time.Now(), maxRetryAfter)
 }
 
 // response ends the capture and returns the answer, whose body is durable if
@@ -119,7 +166,11 @@ func (c *capture) response() (*Response, error) {
 	return &Response{Status: c.status, Header: c.sent, Body: body, At: c.at}, nil
 }
 
-func (c *capture) discard() { c.body.discard() }
+func (c *capture) discard() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.body.discard()
+}
 
 // inlineBody is an inline body as a stream.
 type inlineBody struct{ *bytes.Reader }

@@ -7,110 +7,178 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/ringback/ringback/task/lanes"
 )
 
-// deliver makes one attempt to POST the outcome of a task that is due.
-func (e *Engine) deliver(id ID, free func()) {
-	e.work(id, "delivering a callback", func(_ *work, h handoff) (func(), error) {
-		return e.deliverClaimed(h, id, free)
-	})
-}
-
-func (e *Engine) deliverClaimed(h handoff, id ID, free func()) (then func(), err error) {
-	h, err = e.read(h, id, ActionDeliver)
-	if h.task == nil {
-		return nil, err
+// deliver makes one attempt to POST the outcome of a task whose turn it is.
+func (e *Engine) deliver(turn *lanes.Turn[ID]) {
+	c := e.claimTurn(turn)
+	if c == nil {
+		return
 	}
-	t := h.task
-	action, at := t.Next()
-	if action != ActionDeliver {
-		return nil, nil
+	err := c.read(ActionDeliver)
+	if c.task == nil {
+		c.failed("reading a task", err)
+		c.end()
+		return
 	}
-	if time.Until(plausible(at)) > time.Second {
-		return func() { e.enqueue(t) }, nil
+	r := e.route(c.task.Route)
+	if action, _ := c.task.Next(); action != ActionDeliver {
+		c.saved = true
+		c.end()
+		return
 	}
-	r := e.route(t.Route)
+	lane := c.task.deliveryLane()
 	if r == nil {
-		return e.park(t), nil
+		lane = parkedLane(c.task.Route)
 	}
-	var result attempt
-	if err != nil {
-		result = attempt{err: fmt.Errorf("the stored response can't be read: %w", err), short: "the stored response can't be read"}
-	} else {
-		result = e.post(t, r, h.response)
+	if lane != turn.Lane() {
+		c.lane, c.keep = lane, true
+		c.end()
+		if r == nil {
+			e.parked(c.task.Route)
+		}
+		return
 	}
-	if errors.Is(context.Cause(e.context), errDraining) && result.err != nil {
-		return nil, nil // not the receiver's fault: the attempt does not count
-	}
-	return e.record(t, r, result, free)
+	e.attempt(c, r, err)
 }
 
-// park lets a delivery wait for its route to be configured again: without
-// it there is no secret to sign with, nor a policy for the address. If the
-// route has come meanwhile, what is returned queues the delivery.
-func (e *Engine) park(t *Task) (then func()) {
-	e.mu.Lock()
-	if len(e.routes[t.Route]) > 0 {
-		e.mu.Unlock()
-		return func() { e.enqueue(t) }
+// attempt makes one attempt to deliver, and records what came of it. failed is
+// why the stored response can't be read, if so.
+func (e *Engine) attempt(c *claim, r *Route, failed error) {
+	d := &delivery{engine: e, task: c.task, route: r, response: c.response}
+	d.at = time.Now()
+	if failed != nil {
+		d.err, d.short = fmt.Errorf("the stored response can't be read: %w", failed), "the stored response can't be read"
+		c.record(r, d.attempt)
+		return
 	}
-	e.parked[t.Route] = append(e.parked[t.Route], t.ID)
-	n := len(e.parked[t.Route])
-	e.mu.Unlock()
-	e.tellWaiting(t.Route, n)
-	return nil
+	memory := e.envelopes.take(c.task.envelopeCost(c.response), c.turn.Trial())
+	if memory == nil {
+		c.keep, c.pause = true, budgetPause
+		c.end()
+		return
+	}
+	defer memory.resize(0)
+	m, err := e.message(c.task, r, c.response)
+	if err != nil {
+		d.err, d.short = err, "the callback could not be written"
+		c.record(r, d.attempt)
+		return
+	}
+	memory.resize(min(m.inMemory, memory.bytes))
+	ctx, cancel := context.WithTimeoutCause(e.context, r.deliveryTimeout(m.Size), errReceiverTimeout)
+	defer cancel()
+	d.ctx, d.message = ctx, m
+	ended := leaveBehind(ctx, func() {
+		e.log.Warn("an attempt to deliver does not end although it was told to; it is left behind",
+			zap.Stringer("task", c.id), zap.String("name", r.Name), zap.Error(context.Cause(ctx)))
+		c.record(r, d.leave())
+	})
+	a := d.post()
+	if ended() {
+		c.record(r, a)
+	}
+}
+
+// parked tells that deliveries wait for a route. If it has come meanwhile they
+// wait no more.
+func (e *Engine) parked(route string) {
+	if e.route(route) != nil {
+		e.deliveries.Move(parkedLane(route), lanes.Unsorted)
+		return
+	}
+	e.reportWaiting()
 }
 
 // attempt is one attempt to deliver, and what came of it.
 type attempt struct {
-	at     time.Time
-	took   time.Duration
-	status int           // the receiver's; 0: no answer
-	after  time.Duration // what Retry-After asks for
-	err    error         // nil: delivered; for the log
-	short  string        // err in words for the client
-	final  bool          // no further attempt
-	down   bool          // the host itself is in trouble
+	at      time.Time
+	took    time.Duration
+	status  int           // the receiver's; 0: no answer
+	after   time.Duration // what Retry-After asks for
+	err     error         // nil: delivered; for the log
+	short   string        // err in words for the client
+	final   bool          // no further attempt
+	down    bool          // the host itself is in trouble
+	reached bool          // the receiver may have got it
+	drained bool          // the end of the process cut it short
 }
 
-// post makes one attempt.
-func (e *Engine) post(t *Task, r *Route, response *Response) (a attempt) {
-	a.at = time.Now()
+// delivery is an attempt under way.
+type delivery struct {
+	engine   *Engine
+	ctx      context.Context
+	task     *Task
+	route    *Route
+	response *Response
+	message  *message
+	sent     atomic.Bool // something of the request
+	attempt
+}
+
+// post makes the attempt.
+func (d *delivery) post() attempt {
+	a := attempt{at: d.at}
 	defer func() { a.took = time.Since(a.at) }()
-	m, err := e.message(t, r, response)
-	if err != nil {
-		return attempt{at: a.at, err: err, short: "the callback could not be written"}
-	}
-	ctx, stop := context.WithTimeoutCause(e.context, r.deliveryTimeout(m.Size), errReceiverTimeout)
-	defer stop()
-	request, err := m.request(ctx, t, r, a.at)
+	trace := &httptrace.ClientTrace{WroteHeaders: func() { d.sent.Store(true) }}
+	request, err := d.message.request(httptrace.WithClientTrace(d.ctx, trace), d.task, d.route, a.at)
 	if err != nil {
 		return attempt{at: a.at, err: err, short: "the callback could not be signed"}
 	}
-	transport := r.Transport
+	transport := d.route.Transport
 	if transport == nil {
 		transport = http.DefaultTransport
 	}
 	// RoundTrip, not a Client: a redirect is an answer, never followed.
 	answer, err := transport.RoundTrip(request)
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = fmt.Errorf("%w: %w", cause, err)
-		}
-		a.err, a.short, a.down = err, short(err), true
-		return a
+		return d.failed(a, err)
 	}
-	// A little is read, so that the connection can be used again; never more,
-	// whatever the receiver sends.
-	io.CopyN(io.Discard, answer.Body, 16<<10)
-	answer.Body.Close()
+	d.sent.Store(true)
+	a.reached = true
+	readLittle(d.ctx, answer)
 	a.judge(answer)
+	return a
+}
+
+// readLittle reads a little of an answer, so that the connection can be used
+// again; never more, whatever the receiver sends, and for no longer than ctx.
+func readLittle(ctx context.Context, answer *http.Response) {
+	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusSwitchingProtocols { // its body is the connection, and has no end
+		return
+	}
+	stop := context.AfterFunc(ctx, func() { answer.Body.Close() })
+	defer stop()
+	io.CopyN(io.Discard, answer.Body, 16<<10)
+}
+
+// leave is what an attempt came to that does not end.
+func (d *delivery) leave() attempt {
+	a := attempt{at: d.at}
+	return d.failed(a, errLeft)
+}
+
+// failed is what an attempt came to that has no answer.
+func (d *delivery) failed(a attempt, err error) attempt {
+	cause := context.Cause(d.ctx)
+	if cause != nil {
+		err = fmt.Errorf("%w: %w", cause, err)
+	}
+	a.took = time.Since(a.at)
+	a.reached = d.sent.Load()
+	a.drained = errors.Is(cause, errDraining)
+	a.err, a.short, a.down = err, short(err), !a.drained
 	return a
 }
 
@@ -122,6 +190,8 @@ func (a *attempt) judge(answer *http.Response) {
 	switch {
 	case a.status/100 == 2:
 		return
+	case a.status == http.StatusSwitchingProtocols:
+		a.short = "the receiver answered 101, and nobody asked it to"
 	case a.status/100 == 3:
 		a.short = "redirects are not followed"
 	case a.status == http.StatusGone:
@@ -137,47 +207,52 @@ func (a *attempt) judge(answer *http.Response) {
 	}
 }
 
-// record stores what an attempt came to, and when the next one is due.
-func (e *Engine) record(t *Task, r *Route, a attempt, free func()) (then func(), err error) {
-	lane := t.Lane()
-	e.deliveries.report(lane, !a.down)
-	c := &t.Callback
+// record stores what an attempt came to, and when the next one is due, and
+// ends the claim.
+func (c *claim) record(r *Route, a attempt) {
+	defer c.end()
+	e, t := c.engine, c.task
+	if a.drained && !a.reached {
+		return // the receiver knows nothing of it: it does not count
+	}
+	if !a.drained {
+		c.turn.Report(!a.down)
+	}
+	b := &t.Callback
 	last := ""
-	if n := len(c.Log); n > 0 {
-		last = c.Log[n-1].Error
+	if n := len(b.Log); n > 0 {
+		last = b.Log[n-1].Error
 	}
-	c.Attempts++
-	c.Round++
-	c.Log = append(c.Log, Delivery{At: a.at, Duration: a.took, Status: a.status, Error: a.short})
-	if n := len(c.Log) - MaxDeliveryLog; n > 0 {
-		c.Log = c.Log[n:]
+	b.Attempts++
+	b.Round++
+	b.Log = append(b.Log, Delivery{At: a.at, Duration: a.took, Status: a.status, Error: a.short})
+	if n := len(b.Log) - MaxDeliveryLog; n > 0 {
+		b.Log = b.Log[n:]
 	}
-	c.NextAt = time.Time{}
-	switch pause, more := r.nextDelivery(c.Round); {
+	b.NextAt = time.Time{}
+	switch pause, more := r.nextDelivery(b.Round); {
 	case a.err == nil:
-		c.Status = CallbackDelivered
+		b.Status = CallbackDelivered
 	case a.final || !more:
-		c.Status = CallbackDead
+		b.Status = CallbackDead
 	default:
-		c.Status = CallbackRetrying
-		c.NextAt = time.Now().Add(max(pause, a.after))
+		b.Status = CallbackRetrying
+		b.NextAt = e.now().Add(max(pause, a.after))
 	}
-	t.settle(r, time.Now())
-	e.observer.DeliveryFinished(t.Route, c.Status.String(), a.took)
+	t.settle(r, e.now())
+	e.observer.DeliveryFinished(t.Route, b.Status.String(), a.took)
 	e.logAttempt(t, a, last)
-	if c.Status == CallbackDelivered && r.Retention < 0 {
-		err = e.store.Remove(context.WithoutCancel(e.context), t.ID)
+	var err error
+	if b.Status == CallbackDelivered && r.Retention < 0 {
+		if err = e.store.Remove(context.WithoutCancel(e.context), t.ID); err == nil {
+			c.gone = true
+		}
 	} else {
-		err = e.saveOutcome(Step{Task: t}, free)
+		err = c.saveOutcome(Step{Task: t})
 	}
 	if err != nil {
-		return nil, err
+		c.failed("recording a delivery", err)
 	}
-	if c.Status == CallbackRetrying {
-		return func() { e.deliveries.push(lane, t.ID, c.NextAt) }, nil
-	}
-	e.pending.Add(-1)
-	return nil, nil
 }
 
 // logAttempt logs an attempt; one that fails just as the one before did is
@@ -219,6 +294,8 @@ func short(err error) string {
 	var dns *net.DNSError
 	var refused refusedDestination
 	switch {
+	case errors.Is(err, errDraining):
+		return "the server stopped before the receiver had answered"
 	case errors.As(err, &refused):
 		return refused.ClientMessage()
 	case errors.Is(err, errReceiverTimeout):

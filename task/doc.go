@@ -4,8 +4,9 @@
 //
 //	accept    accept.go       the callback URL is checked, the request stored, 202 answered
 //	store     store.go        the interface that stores implement, see store/badger
-//	run       engine.go       what is due is claimed, run, drained; queue.go says in which order
-//	forward   forward.go      the backend is called, its answer captured and stored; verdict.go
+//	run       engine.go       what is due is claimed, run, drained; lanes/ says in which order
+//	claim     claim.go        one at a time works on a task, and leaves it where its next action is
+//	forward   forward.go      the backend is called, its answer captured and stored; call.go, verdict.go
 //	deliver   deliver.go      the answer is signed and POSTed; the verdict: done, retry, dead
 //	retry     retry.go        when the next attempt is due
 //

@@ -59,7 +59,7 @@ func TestATaskThatCannotBeStoredIsRefused(t *testing.T) {
 			w.engine.Stop(ended())
 			w.store = &slowDisk{Store: w.store, fails: cause}
 			w.start()
-			_, err := w.engine.Accept(t.Context(), task.Acceptance{Route: w.route, Request: &task.Request{Method: "POST"}, CallbackURL: "https://receiver.example/"})
+			_, _, err := w.engine.Accept(t.Context(), task.Acceptance{Route: w.route, Request: &task.Request{Method: "POST"}, CallbackURL: "https://receiver.example/"})
 			var problem *task.Problem
 			require.ErrorAs(t, err, &problem)
 			require.Equal(t, 503, problem.Status)
@@ -70,4 +70,20 @@ func TestATaskThatCannotBeStoredIsRefused(t *testing.T) {
 			require.Zero(t, w.engine.Stats())
 		})
 	}
+}
+
+// A store that is slower than the backends slows them down: outcomes that wait
+// for it are bounded.
+func TestASlowStoreSlowsTheBackendsDown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, func(r *task.Route) { r.Concurrency = 4 })
+		w.on(&slowSaves{w.store, time.Minute})
+		for range 1000 {
+			w.accept()
+		}
+		time.Sleep(30 * time.Second)
+		require.Equal(t, 512+4, len(w.called()))
+		time.Sleep(time.Hour)
+		require.Equal(t, 1000, len(w.received()))
+	})
 }

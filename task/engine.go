@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/ringback/ringback/task/lanes"
 )
 
 // Options are what an engine needs, and its bounds.
@@ -22,6 +24,8 @@ type Options struct {
 	MaxPending int
 	// Observer is told what happens, for metrics. May be nil.
 	Observer Observer
+	// Clock is the wall clock. Nil: time.Now.
+	Clock func() time.Time
 }
 
 // Observer is told what happens to tasks, to count it. Its methods must be quick.
@@ -43,46 +47,33 @@ type Engine struct {
 	log      *zap.Logger
 	observer Observer
 	max      int64
-	born     time.Time // tasks created before are resumed, not new
+	now      func() time.Time
 
-	calls      *queue
-	deliveries *queue
-	deadlines  *queue // queued tasks that must not wait beyond a time
+	calls      *lanes.Queue[ID]
+	deliveries *lanes.Queue[ID]
+	deadlines  *lanes.Queue[ID] // tasks that are not done and must be by a time
+
+	envelopes *budget
 
 	pending  atomic.Int64   // tasks that are queued, running, or to be delivered
 	saving   atomic.Int64   // tasks whose outcome is being recorded
 	working  sync.WaitGroup // accepts, calls and deliveries
 	cleaning sync.WaitGroup // the janitor
+	noWaits  chan struct{}  // closed when nobody may wait for a task any more
+	endWaits func()         // closes it
 	context  context.Context
 	cancel   context.CancelCauseFunc
 
-	mu       sync.Mutex
-	stopped  bool
-	routes   map[string][]*Route // newest last
-	names    map[uint64]string   // call lane to route name
-	active   map[ID]*work
-	handoffs handoffs
-	held     map[ID]struct{} // finished tasks whose client still waits for the answer
-	watchers map[ID][]chan struct{}
-	parked   map[string][]ID // deliveries that wait for their route
-	told     map[string]bool // routes whose absence was logged
+	mu        sync.Mutex
+	stopped   bool
+	routes    map[string][]*Route // newest last
+	names     map[string]string   // call lane to route name
+	lives     map[ID]*live
+	keptBytes int
+	told      map[string]bool // routes whose absence was logged
+	left      map[string]int  // calls of a route that were left behind
+	suspects  suspects
 }
-
-// work is a task that is being worked on: nobody else may save it. Its fields
-// are guarded by Engine.mu.
-type work struct {
-	cancel context.CancelCauseFunc // ends a backend call; nil if there is none
-	task   *Task                   // as it is shown meanwhile; nil: as it is stored
-	done   chan struct{}           // made by who waits for the end of the work
-}
-
-// Why a call's context ended.
-var (
-	errDraining = errors.New("the process is stopping")
-	errCanceled = errors.New("the client canceled the task")
-	errTimeout  = errors.New("the backend did not answer in time")
-	errDeadline = errors.New("the task's deadline passed")
-)
 
 // New makes an engine. Nothing runs before Start.
 func New(options Options) *Engine {
@@ -91,15 +82,15 @@ func New(options Options) *Engine {
 		log:      options.Logger,
 		observer: options.Observer,
 		max:      int64(options.MaxPending),
-		born:     time.Now(),
+		now:      options.Clock,
+		noWaits:  make(chan struct{}),
 		routes:   make(map[string][]*Route),
-		names:    make(map[uint64]string),
-		active:   make(map[ID]*work),
-		held:     make(map[ID]struct{}),
-		watchers: make(map[ID][]chan struct{}),
-		parked:   make(map[string][]ID),
+		names:    make(map[string]string),
+		lives:    make(map[ID]*live),
 		told:     make(map[string]bool),
-		handoffs: make(handoffs),
+		left:     make(map[string]int),
+
+		envelopes: newBudget(),
 	}
 	if e.log == nil {
 		e.log = zap.NewNop()
@@ -107,32 +98,44 @@ func New(options Options) *Engine {
 	if e.observer == nil {
 		e.observer = noObserver{}
 	}
+	if e.now == nil {
+		e.now = time.Now
+	}
 	if e.max == 0 {
 		e.max = 1_000_000
 	}
+	e.endWaits = sync.OnceFunc(func() { close(e.noWaits) })
 	e.context, e.cancel = context.WithCancelCause(context.Background())
-	e.calls = newQueue(e.forward, e.callLimit, 0)
-	e.deliveries = newQueue(e.deliver, e.deliveryLimit, 1024)
-	e.deadlines = newQueue(e.expire, func(uint64) int { return 64 }, 0)
+	e.calls = lanes.New(lanes.Options[ID]{Run: e.forward, Limit: e.callLimit})
+	e.deliveries = lanes.New(lanes.Options[ID]{Run: e.deliver, Limit: e.deliveryLimit, Trials: maxTrials, Group: registrableDomain})
+	e.deadlines = lanes.New(lanes.Options[ID]{Run: e.expire})
 	return e
 }
 
 // Start takes up the tasks that the store has, and begins to run them as
 // routes are registered.
 func (e *Engine) Start() error {
-	var calls, deliveries int
+	var calls, deliveries, unreadable int
 	err := e.store.Due(e.context, func(d Due) error {
-		e.pending.Add(1)
-		if d.Action == ActionDeliver {
+		switch {
+		case d.Action == ActionDeliver: // whereto is known when it was read
 			deliveries++
-			e.deliveries.load(d.Lane, d.ID, plausible(d.At))
+			wait := e.remaining(d.At, d.ID)
+			if wait > maxPause { // the clock was ahead when the time was stored
+				wait = 0
+			}
+			e.deliveries.Resume(lanes.Unsorted, d.ID, wait)
+		case d.Lane == 0: // the store could not tell
+			unreadable++
 			return nil
+		default:
+			calls++
+			e.calls.Resume(callLane(d.Lane), d.ID, e.remaining(d.At, d.ID))
+			if !d.Deadline.IsZero() {
+				e.deadlines.Resume(lanes.Unsorted, d.ID, e.remaining(d.Deadline, d.ID))
+			}
 		}
-		calls++
-		e.calls.load(d.Lane, d.ID, d.At)
-		if !d.Deadline.IsZero() {
-			e.deadlines.push(0, d.ID, d.Deadline)
-		}
+		e.pending.Add(1)
 		return nil
 	})
 	if err != nil {
@@ -141,102 +144,36 @@ func (e *Engine) Start() error {
 	if calls+deliveries > 0 {
 		e.log.Info("taking up pending tasks", zap.Int("calls", calls), zap.Int("deliveries", deliveries))
 	}
+	if unreadable > 0 {
+		e.log.Error("tasks that can't be read are kept, but don't go on", zap.Int("tasks", unreadable))
+	}
 	e.cleaning.Go(e.janitor)
 	return nil
 }
 
-// next queues the task's next action, whatever it is.
-func (e *Engine) next(id ID) {
-	t, err := e.store.Load(e.context, id)
-	if err != nil {
-		if !errors.Is(err, ErrNotFound) {
-			e.log.Error("reading a task; it goes on after a restart", zap.Stringer("task", id), zap.Error(err))
-		}
-		return
+// until is how long it is until a time; none until the zero time.
+func (e *Engine) until(at time.Time) time.Duration {
+	if at.IsZero() {
+		return 0
 	}
-	e.enqueue(t)
+	return at.Sub(e.now())
 }
 
-func (e *Engine) enqueue(t *Task) {
-	switch action, at := t.Next(); action {
-	case ActionCall:
-		e.calls.push(t.Lane(), t.ID, at)
-	case ActionDeliver:
-		e.deliveries.push(t.Lane(), t.ID, plausible(at))
+// remaining is how long a task of an earlier process still has to wait: until
+// the time that was stored, but if the clock was set back since, no longer than
+// all that it had to wait when it was created. The zero time is that of its
+// creation.
+func (e *Engine) remaining(at time.Time, id ID) time.Duration {
+	if at.IsZero() {
+		return min(0, e.until(id.Time()))
 	}
-}
-
-// plausible is when a delivery is due: now, if the clock was ahead when the
-// time was stored, which must not hold the callback back for years.
-func plausible(at time.Time) time.Time {
-	if time.Until(at) > maxPause {
-		return time.Time{}
-	}
-	return at
-}
-
-// claim makes the caller the only one who may save the task, once whoever is
-// that now is done with it; nil when ctx ends first. With it comes what was
-// handed over for the task.
-func (e *Engine) claim(ctx context.Context, id ID) (*work, handoff) {
-	for {
-		e.mu.Lock()
-		busy := e.active[id]
-		if busy == nil {
-			w := new(work)
-			e.active[id] = w
-			h := e.handoffs[id]
-			delete(e.handoffs, id)
-			e.mu.Unlock()
-			return w, h
-		}
-		if busy.done == nil {
-			busy.done = make(chan struct{})
-		}
-		done := busy.done
-		e.mu.Unlock()
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return nil, handoff{}
-		}
-	}
-}
-
-// show is the task as others see it while its backend is called. Nobody
-// changes it any more.
-func (e *Engine) show(w *work, t *Task, cancel context.CancelCauseFunc) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	w.task, w.cancel = t, cancel
-	e.notify(t.ID)
-}
-
-// release ends a claim.
-func (e *Engine) release(id ID, w *work) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.active, id)
-	if w.done != nil {
-		close(w.done)
-	}
-	e.notify(id)
+	return min(e.until(at), max(0, at.Sub(id.Time())))
 }
 
 // maxSaving is how many outcomes may be on their way to the store before
 // tasks keep their places until theirs is recorded: a store that is slower
 // than the backends must slow them down, not fill the memory.
 const maxSaving = 512
-
-// saveOutcome is save for a task whose act is over: it frees the task's place
-// for the next one first.
-func (e *Engine) saveOutcome(step Step, free func()) error {
-	if e.saving.Add(1) <= maxSaving {
-		free()
-	}
-	defer e.saving.Add(-1)
-	return e.save(step)
-}
 
 // save records a step, for as long as it takes: an outcome must not be lost
 // because the disk is full for an hour. It gives up only when the engine
@@ -271,16 +208,26 @@ func (t *Task) settle(r *Route, now time.Time) {
 	}
 }
 
+// EndWaits lets everybody go who waits for a task (see Await), now and from now
+// on. It is for a process that is about to stop, and has first to see its
+// clients off.
+func (e *Engine) EndWaits() { e.endWaits() }
+
+// stopTime is how long Stop waits, when all was ended, for what does not end.
+const stopTime = 10 * time.Second
+
 // Stop begins no work any more and waits for what runs. When ctx is done, it
 // ends backend calls and deliveries; their tasks stay as they were, without an
-// attempt being spent, for the next start. The store stays open.
+// attempt being spent, for the next start. What does not end then is left
+// behind. The store stays open.
 func (e *Engine) Stop(ctx context.Context) {
+	e.EndWaits()
 	e.mu.Lock()
 	e.stopped = true
 	e.mu.Unlock()
-	e.calls.stop()
-	e.deliveries.stop()
-	e.deadlines.stop()
+	e.calls.Stop()
+	e.deliveries.Stop()
+	e.deadlines.Stop()
 	idle := make(chan struct{})
 	go func() {
 		e.working.Wait()
@@ -289,13 +236,20 @@ func (e *Engine) Stop(ctx context.Context) {
 	select {
 	case <-idle:
 	case <-ctx.Done():
-		_, calls := e.calls.counts()
-		_, deliveries := e.deliveries.counts()
+		_, calls := e.calls.Counts()
+		_, deliveries := e.deliveries.Counts()
 		e.log.Info("the grace period is over; calls and deliveries under way go back to the queue",
 			zap.Int("calls", calls), zap.Int("deliveries", deliveries))
 	}
 	e.cancel(errDraining)
-	<-idle
+	timer := time.NewTimer(stopTime)
+	defer timer.Stop()
+	select {
+	case <-idle:
+	case <-timer.C:
+		e.log.Error("some work does not end; it is left behind, and done again after the next start")
+		return
+	}
 	e.cleaning.Wait()
 }
 
@@ -322,8 +276,8 @@ type Stats struct {
 // Stats counts the tasks of this engine at this moment.
 func (e *Engine) Stats() Stats {
 	var s Stats
-	s.Queued, s.Running = e.calls.counts()
-	s.Undelivered, s.Delivering = e.deliveries.counts()
+	s.Queued, s.Running = e.calls.Counts()
+	s.Undelivered, s.Delivering = e.deliveries.Counts()
 	return s
 }
 

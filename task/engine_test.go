@@ -33,6 +33,8 @@ type world struct {
 	receiver  func(r *http.Request) (*http.Response, error)
 	calls     []time.Time
 	callbacks []callback
+	clockSet  time.Duration // how far ahead the wall clock is
+	busy      int           // calls and deliveries, also those that were left behind
 }
 
 // callback is what a receiver got.
@@ -50,6 +52,7 @@ func newWorld(t *testing.T, change ...func(*task.Route)) *world {
 	w.route = &task.Route{
 		Name: "test",
 		Backend: task.BackendFunc(func(ctx context.Context, call *task.Call, rw http.ResponseWriter) error {
+			defer w.enter()()
 			w.mu.Lock()
 			w.calls = append(w.calls, time.Now())
 			f := w.backend
@@ -61,6 +64,7 @@ func newWorld(t *testing.T, change ...func(*task.Route)) *world {
 			return f(ctx, call, rw)
 		}),
 		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			defer w.enter()()
 			body, err := io.ReadAll(r.Body)
 			if err != nil {
 				return nil, err
@@ -82,15 +86,48 @@ func newWorld(t *testing.T, change ...func(*task.Route)) *world {
 	t.Cleanup(func() {
 		w.engine.Stop(ended())
 		require.NoError(t, w.store.Close())
+		for w.enter()() > 0 { // what was left behind ends some day
+			time.Sleep(time.Second)
+		}
 	})
 	return w
 }
 
+// enter counts a call or delivery until leave, which says how many there are.
+func (w *world) enter() (leave func() int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.busy++
+	return func() int {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.busy--
+		return w.busy
+	}
+}
+
 // start runs an engine on the world's store, as a process would.
 func (w *world) start() {
-	w.engine = task.New(task.Options{Store: w.store, Logger: zaptest.NewLogger(w)})
+	w.engine = task.New(task.Options{Store: w.store, Logger: zaptest.NewLogger(w), Clock: w.now})
 	require.NoError(w, w.engine.Start())
 	w.engine.Register(w.route)
+}
+
+// now is the wall clock.
+func (w *world) now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.clockSet == 0 {
+		return time.Now()
+	}
+	return time.Now().Round(0).Add(w.clockSet)
+}
+
+// setClock sets the wall clock ahead, or back.
+func (w *world) setClock(by time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clockSet += by
 }
 
 // restart ends the engine within its grace period and starts another.
@@ -110,7 +147,7 @@ func (w *world) accept(change ...func(*task.Acceptance)) task.ID {
 	for _, c := range change {
 		c(&a)
 	}
-	t, err := w.engine.Accept(w.Context(), a)
+	t, _, err := w.engine.Accept(w.Context(), a)
 	require.NoError(w, err)
 	return t.ID
 }
@@ -278,6 +315,8 @@ func TestBackendCallsAreTriedAgain(t *testing.T) {
 			rw.Write([]byte("short"))
 			return nil
 		}, calls: 3, status: "502", code: task.CodeBackendError},
+		"a handler's error 429":      {method: "GET", act: fails(&task.BackendError{Status: 429, Err: errors.New("rate limit")}), calls: 3, status: "429", code: task.CodeBackendError},
+		"its error 500":              {method: "GET", act: fails(&task.BackendError{Status: 500, Err: errors.New("template")}), calls: 1, status: "500", code: task.CodeBackendError},
 		"aborted":                    {method: "GET", act: func(http.ResponseWriter) error { panic(http.ErrAbortHandler) }, calls: 3, status: "502", code: task.CodeBackendError},
 		"a bug in a handler":         {method: "POST", act: func(http.ResponseWriter) error { panic("bug") }, calls: 1, status: "502", code: task.CodeBackendError},
 		"nothing configured answers": {method: "GET", act: fails(&task.BackendError{NoHandler: true, Err: errors.New("end of route")}), calls: 1, status: "502", code: task.CodeNoHandler},
@@ -409,6 +448,7 @@ func TestWhatReceiversAnswer(t *testing.T) {
 		"429 with Retry-After":    {answer(429, "Retry-After", "3600"), task.CallbackRetrying, time.Hour},
 		"503 until a date":        {answer(503, "Retry-After", "Sat, 01 Jan 2000 02:00:00 GMT"), task.CallbackRetrying, 2 * time.Hour},
 		"503 for a thousand days": {answer(503, "Retry-After", "86400000"), task.CallbackRetrying, 24 * time.Hour},
+		"503 for ever":            {answer(503, "Retry-After", "99999999999999999999999"), task.CallbackRetrying, 24 * time.Hour},
 		"500 with Retry-After":    {answer(500, "Retry-After", "3600"), task.CallbackRetrying, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -523,7 +563,7 @@ func TestStopLetsCallsFinishWithinTheGracePeriod(t *testing.T) {
 		stored, err := w.store.Load(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, task.Completed, stored.Status)
-		_, err = w.engine.Accept(t.Context(), task.Acceptance{Route: w.route, Request: &task.Request{}})
+		_, _, err = w.engine.Accept(t.Context(), task.Acceptance{Route: w.route, Request: &task.Request{}})
 		var problem *task.Problem
 		require.ErrorAs(t, err, &problem)
 		require.Equal(t, 503, problem.Status)
@@ -574,14 +614,14 @@ func TestATaskThatKillsTheProcessIsGivenUp(t *testing.T) {
 			stored.Attempts++
 			stored.Interrupted = n - 1
 			require.NoError(t, w.store.Save(t.Context(), task.Step{Task: stored}))
-			require.Less(t, n, 10)
+			require.Less(t, n, 20)
 			w.answers(func(ctx context.Context, _ *task.Call, _ http.ResponseWriter) error { <-ctx.Done(); return ctx.Err() })
 			w.start()
 			time.Sleep(time.Second)
 			synctest.Wait()
 			if now := w.task(id); now.Status.Done() {
 				require.Equal(t, task.CodeInterrupted, now.Failure.Code)
-				require.Equal(t, 5, n)
+				require.Equal(t, 10, n)
 				break
 			}
 			w.engine.Stop(ended())
@@ -658,7 +698,7 @@ func TestIdempotencyKey(t *testing.T) {
 		first := w.accept(key("k", "body"))
 		require.Equal(t, first, w.accept(key("k", "body")))
 		require.NotEqual(t, first, w.accept(key("other", "body")))
-		_, err := w.engine.Accept(t.Context(), func() task.Acceptance {
+		_, _, err := w.engine.Accept(t.Context(), func() task.Acceptance {
 			a := task.Acceptance{Route: w.route, Request: &task.Request{Method: "POST", RequestURI: "/work", Host: "example.com"}, CallbackURL: "https://receiver.example/hook?token=secret"}
 			key("k", "another body")(&a)
 			return a
@@ -702,7 +742,7 @@ func TestBodiesAreRefusedBeforeAnythingIsStored(t *testing.T) {
 			"breaks":             {io.MultiReader(strings.NewReader("a"), broken{}), -1, 400},
 			"breaks, when large": {io.MultiReader(bytes.NewReader(make([]byte, 80_000)), broken{}), -1, 400},
 		} {
-			_, err := w.engine.Accept(t.Context(), task.Acceptance{Route: w.route, Request: &task.Request{Method: "POST"}, Body: c.body, ContentLength: c.length})
+			_, _, err := w.engine.Accept(t.Context(), task.Acceptance{Route: w.route, Request: &task.Request{Method: "POST"}, Body: c.body, ContentLength: c.length})
 			var problem *task.Problem
 			require.ErrorAs(t, err, &problem, name)
 			require.Equal(t, c.status, problem.Status, name)
@@ -710,6 +750,60 @@ func TestBodiesAreRefusedBeforeAnythingIsStored(t *testing.T) {
 		list, err := w.engine.List(t.Context(), nil, task.ID{}, 10)
 		require.NoError(t, err)
 		require.Empty(t, list)
+	})
+}
+
+// A backend, or a handler in front of it, may say when to come again.
+func TestABackendsRetryAfterIsHeeded(t *testing.T) {
+	for name, end := range map[string]func(http.ResponseWriter) error{
+		"an answer": func(rw http.ResponseWriter) error { rw.WriteHeader(503); return nil },
+		"an error": func(http.ResponseWriter) error {
+			return &task.BackendError{Status: 429, Err: errors.New("rate limit")}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.answers(func(_ context.Context, call *task.Call, rw http.ResponseWriter) error {
+					if call.Attempt > 1 {
+						return nil
+					}
+					rw.Header().Set("Retry-After", "120")
+					return end(rw)
+				})
+				start := time.Now()
+				id := w.accept(func(a *task.Acceptance) { a.Request.Method = "GET" })
+				_, err := w.engine.Await(t.Context(), id)
+				require.NoError(t, err)
+				require.Equal(t, 2*time.Minute, time.Since(start))
+			})
+		})
+	}
+}
+
+func TestTheLargestBodyIsTaken(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t, func(r *task.Route) { r.MaxBody = 100 })
+		body := strings.Repeat("x", 100)
+		for name, change := range map[string]func(*task.Acceptance){
+			"in memory": func(a *task.Acceptance) { a.Body, a.Whole = nil, []byte(body) },
+			"announced": func(a *task.Acceptance) { a.Body, a.ContentLength = strings.NewReader(body), 100 },
+			"found out": func(a *task.Acceptance) { a.Body, a.ContentLength = strings.NewReader(body), -1 },
+		} {
+			w.answers(func(_ context.Context, call *task.Call, rw http.ResponseWriter) error {
+				_, err := io.Copy(rw, call.Body)
+				return err
+			})
+			w.accept(change)
+			synctest.Wait()
+			got := w.received()
+			require.Equal(t, body, got[len(got)-1].body, name)
+		}
+		a := task.Acceptance{Route: w.route, Request: &task.Request{Method: "POST"}, Whole: []byte(body + "x")}
+		_, _, err := w.engine.Accept(t.Context(), a)
+		var problem *task.Problem
+		require.ErrorAs(t, err, &problem)
+		require.Equal(t, 413, problem.Status)
 	})
 }
 

@@ -204,7 +204,7 @@ func TestTheQueueIsBounded(t *testing.T) {
 		for range 3 {
 			w.accept()
 		}
-		_, err := w.engine.Accept(t.Context(), task.Acceptance{Route: w.route, Request: &task.Request{Method: "GET"}})
+		_, _, err := w.engine.Accept(t.Context(), task.Acceptance{Route: w.route, Request: &task.Request{Method: "GET"}})
 		var problem *task.Problem
 		require.ErrorAs(t, err, &problem)
 		require.Equal(t, 429, problem.Status)

@@ -6,14 +6,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 )
 
 // Task returns a task as it is at this moment; ErrNotFound.
 func (e *Engine) Task(ctx context.Context, id ID) (*Task, error) {
 	e.mu.Lock()
-	if w := e.active[id]; w != nil && w.task != nil {
-		t := *w.task
+	if l := e.lives[id]; l != nil && l.claim != nil && l.claim.shown != nil {
+		t := *l.claim.shown
 		e.mu.Unlock()
 		return &t, nil
 	}
@@ -39,25 +40,22 @@ func (e *Engine) view(t *Task) View {
 }
 
 // Await waits until the task is done, and returns it, or as it is when ctx
-// ends; ErrNotFound.
+// ends or nobody may wait any more (see EndWaits); ErrNotFound.
 func (e *Engine) Await(ctx context.Context, id ID) (*Task, error) {
+	changed, stop := e.watch(id)
+	defer stop()
 	for {
-		changed, stop := e.watch(id)
 		t, err := e.Task(context.WithoutCancel(ctx), id)
 		if err != nil || t.Status.Done() {
-			stop()
 			return t, err
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			stop()
 			return t, nil
-		case <-e.context.Done():
-			stop()
+		case <-e.noWaits:
 			return t, nil
 		}
-		stop()
 	}
 }
 
@@ -66,27 +64,20 @@ func (e *Engine) watch(id ID) (changed <-chan struct{}, stop func()) {
 	c := make(chan struct{}, 1)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.watchers[id] = append(e.watchers[id], c)
+	l := e.live(id)
+	l.watchers = append(l.watchers, c)
 	return c, func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		rest := e.watchers[id][:0:0]
-		for _, other := range e.watchers[id] {
-			if other != c {
-				rest = append(rest, other)
-			}
-		}
-		if len(rest) == 0 {
-			delete(e.watchers, id)
-			return
-		}
-		e.watchers[id] = rest
+		l := e.live(id)
+		l.watchers = slices.DeleteFunc(l.watchers, func(other chan struct{}) bool { return other == c })
+		e.forgetLive(id, l)
 	}
 }
 
 // notify wakes who watches the task. Engine.mu is held.
 func (e *Engine) notify(id ID) {
-	for _, c := range e.watchers[id] {
+	for _, c := range e.live(id).watchers {
 		select {
 		case c <- struct{}{}:
 		default: // it is awake already
@@ -113,54 +104,71 @@ func (e *Engine) Response(ctx context.Context, id ID) (*Task, *Response, io.Read
 	return t, response, body, nil
 }
 
-// Cancel ends a task that is not done: a queued one at once, a running one by
-// ending its backend call. It returns the task as it is then. A task that was
-// done already is a *Problem with status 409; ErrNotFound.
+// Why a call's context ended, or is to end.
+var (
+	errDraining           = errors.New("the process is stopping")
+	errCanceled           = errors.New("the client canceled the task")
+	errCanceledByOperator = errors.New("the operator canceled the task")
+	errTimeout            = errors.New("the backend did not answer in time")
+	errDeadline           = errors.New("the task's deadline passed")
+)
+
+// failureOf is the failure of a task that was canceled.
+func failureOf(why error) *Failure { return &Failure{CodeCanceled, http.StatusConflict, why.Error()} }
+
+// Cancel ends a task that is not done, for its client: a queued one at once, a
+// running one by ending its backend call. It returns the task as it is then. A
+// task that was done already is a *Problem with status 409; ErrNotFound.
 func (e *Engine) Cancel(ctx context.Context, id ID) (*Task, error) {
+	return e.cancelTask(ctx, id, errCanceled)
+}
+
+// CancelByOperator is Cancel for the operator: the task's client is told who
+// it was.
+func (e *Engine) CancelByOperator(ctx context.Context, id ID) (*Task, error) {
+	return e.cancelTask(ctx, id, errCanceledByOperator)
+}
+
+func (e *Engine) cancelTask(ctx context.Context, id ID, why error) (*Task, error) {
 	if !e.begin() {
 		return nil, stopping()
 	}
 	defer e.working.Done()
-	e.mu.Lock()
-	if w := e.active[id]; w != nil && w.cancel != nil {
-		w.cancel(errCanceled)
+	// A task that is done is claimed for as long as its receiver takes.
+	if t, err := e.Task(ctx, id); err != nil {
+		return nil, err
+	} else if t.Status.Done() {
+		return cancelable(t)
 	}
-	e.mu.Unlock()
-	w, _ := e.claim(ctx, id)
-	if w == nil {
+	e.ask(id, why)
+	c := e.claim(ctx, id)
+	if c == nil {
 		return nil, ctx.Err()
 	}
-	t, then, err := e.cancelClaimed(ctx, id)
-	e.release(id, w)
-	if then != nil {
-		then()
+	if err := c.read(ActionRemove); err != nil { // just the task
+		c.end()
+		return nil, err
 	}
-	return t, err
+	t := c.task
+	if t.Status.Done() { // the running call has seen to it
+		t := *t
+		c.keep = true
+		c.end()
+		return cancelable(&t)
+	}
+	canceled, err := c.finish(e.routeOr(t.Route), Canceled, nil, failureOf(why))
+	if err != nil {
+		return nil, err
+	}
+	return &canceled, nil
 }
 
-var canceledByClient = &Failure{CodeCanceled, http.StatusConflict, "the client canceled the task"}
-
-func (e *Engine) cancelClaimed(ctx context.Context, id ID) (*Task, func(), error) {
-	t, err := e.store.Load(ctx, id)
-	if err != nil {
-		return nil, nil, err
+// cancelable is the task if it was canceled, and a *Problem if it can't be.
+func cancelable(t *Task) (*Task, error) {
+	if t.Status == Canceled {
+		return t, nil
 	}
-	switch {
-	case t.Status == Canceled: // the running call has seen to it, or someone did before
-		return t, nil, nil
-	case t.Status.Done():
-		return nil, nil, NewProblem(http.StatusConflict, ProblemConflict, "the task is already "+t.Status.String())
-	}
-	r := e.route(t.Route)
-	if r == nil {
-		r = &Route{Name: t.Route} // it can be canceled all the same
-	}
-	then, err := e.finish(t, r, func() {}, Canceled, nil, canceledByClient)
-	if err != nil {
-		return nil, func() { e.next(id) }, err
-	}
-	canceled := *t
-	return &canceled, then, nil
+	return nil, NewProblem(http.StatusConflict, ProblemConflict, "the task is already "+t.Status.String())
 }
 
 // Redeliver sends the callback of a task that is done again: at once, and with
@@ -178,17 +186,29 @@ func (e *Engine) Redeliver(ctx context.Context, id ID) (*Task, error) {
 	} else if err := deliverable(t); err != nil {
 		return nil, err
 	}
-	w, _ := e.claim(ctx, id)
-	if w == nil {
+	c := e.claim(ctx, id)
+	if c == nil {
 		return nil, ctx.Err()
 	}
-	t, err := e.redeliverClaimed(ctx, id)
-	e.release(id, w)
-	if t == nil {
+	defer c.end()
+	if err := c.read(ActionRemove); err != nil {
 		return nil, err
 	}
-	e.deliveries.push(t.Lane(), id, time.Time{})
-	return t, err
+	if err := deliverable(c.task); err != nil {
+		return nil, err
+	}
+	t := *c.task
+	t.Callback.Status = CallbackPending
+	t.Callback.Round = 0
+	t.Callback.NextAt = time.Time{}
+	t.ExpiresAt = time.Time{}
+	// Not with ctx: a step that may have been done or not is nobody's to run.
+	if err := e.store.Save(context.WithoutCancel(ctx), Step{Task: &t}); err != nil {
+		return nil, err
+	}
+	again := t
+	c.task, c.saved = &t, true
+	return &again, nil
 }
 
 // deliverable is a *Problem for a task that has nothing to deliver.
@@ -200,28 +220,6 @@ func deliverable(t *Task) error {
 		return NewProblem(http.StatusConflict, ProblemConflict, "the task has no callback URL")
 	}
 	return nil
-}
-
-func (e *Engine) redeliverClaimed(ctx context.Context, id ID) (*Task, error) {
-	t, err := e.store.Load(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if err := deliverable(t); err != nil {
-		return nil, err
-	}
-	settled, _ := t.Next()
-	t.Callback.Status = CallbackPending
-	t.Callback.Round = 0
-	t.Callback.NextAt = time.Time{}
-	t.ExpiresAt = time.Time{}
-	if err := e.store.Save(ctx, Step{Task: t}); err != nil {
-		return nil, err
-	}
-	if settled == ActionRemove {
-		e.pending.Add(1)
-	}
-	return t, nil
 }
 
 // List returns tasks as their clients see them, newest first; see [Store.List].
@@ -240,68 +238,4 @@ func (e *Engine) List(ctx context.Context, match func(*Task) bool, after ID, lim
 		views[i] = e.view(t)
 	}
 	return views, nil
-}
-
-// hold keeps the callback of a task back when it is done.
-func (e *Engine) hold(id ID) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.held[id] = struct{}{}
-}
-
-func (e *Engine) unhold(id ID) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	_, held := e.held[id]
-	delete(e.held, id)
-	return held
-}
-
-func (e *Engine) isHeld(id ID) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	_, held := e.held[id]
-	return held
-}
-
-// Unhold lets the callback of a task go that was accepted with Hold: its
-// client did not get the answer directly.
-func (e *Engine) Unhold(id ID) {
-	if !e.unhold(id) {
-		return
-	}
-	t, err := e.Task(e.context, id)
-	if err == nil && t.Status.Done() {
-		e.next(id)
-	}
-}
-
-// Answered says that the client of a task accepted with Hold has the whole
-// answer: no callback is sent. Until this is recorded, a crash still sends it.
-func (e *Engine) Answered(ctx context.Context, id ID) error {
-	w, _ := e.claim(ctx, id)
-	if w == nil {
-		e.Unhold(id)
-		return ctx.Err()
-	}
-	defer e.release(id, w)
-	e.unhold(id)
-	t, err := e.store.Load(ctx, id)
-	if err != nil {
-		return err
-	}
-	if action, _ := t.Next(); action != ActionDeliver {
-		return nil
-	}
-	r := e.route(t.Route)
-	if r == nil {
-		r = &Route{Name: t.Route}
-	}
-	t.Callback.Status = CallbackNone
-	t.settle(r, time.Now())
-	if err := e.save(Step{Task: t}); err != nil {
-		return err
-	}
-	e.pending.Add(-1)
-	return nil
 }

@@ -18,7 +18,9 @@ import (
 type message struct {
 	Header http.Header
 	Size   int64 // of the body
-	Open   func() (io.ReadCloser, error)
+	// inMemory is how many bytes of the body are held in memory until it is sent.
+	inMemory int64
+	Open     func() (io.ReadCloser, error)
 }
 
 // message writes the callback of a task that is done.
@@ -59,7 +61,7 @@ func (e *Engine) message(t *Task, r *Route, response *Response) (*message, error
 }
 
 func (m *message) bytes(body []byte) {
-	m.Size = int64(len(body))
+	m.Size, m.inMemory = int64(len(body)), int64(len(body))
 	// A body that net/http knows to be in memory goes out in one write with its head.
 	m.Open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 }

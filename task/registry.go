@@ -2,29 +2,29 @@ package task
 
 import (
 	"slices"
+	"strings"
 	"sync"
 
 	"go.uber.org/zap"
+
+	"github.com/ringback/ringback/task/lanes"
 )
 
 // Register makes routes known; tasks that wait for them begin to run. Of
 // several routes with one name the newest counts. The returned function takes
 // the registration back, after which the one before it counts again.
 func (e *Engine) Register(routes ...*Route) (unregister func()) {
-	var parked []ID
 	e.mu.Lock()
 	for _, r := range routes {
 		e.routes[r.Name] = append(e.routes[r.Name], r)
-		e.names[LaneOf(r.Name)] = r.Name
-		parked = append(parked, e.parked[r.Name]...)
-		delete(e.parked, r.Name)
+		e.names[callLane(LaneOf(r.Name))] = r.Name
 		delete(e.told, r.Name)
 	}
 	e.mu.Unlock()
-	e.routesChanged()
-	for _, id := range parked {
-		e.next(id)
+	for _, r := range routes {
+		e.deliveries.Move(parkedLane(r.Name), lanes.Unsorted)
 	}
+	e.routesChanged()
 	return sync.OnceFunc(func() {
 		e.mu.Lock()
 		for _, r := range routes {
@@ -40,8 +40,8 @@ func (e *Engine) Register(routes ...*Route) (unregister func()) {
 
 // routesChanged lets the queues know, and the operator.
 func (e *Engine) routesChanged() {
-	e.calls.limitsChanged()
-	e.deliveries.limitsChanged()
+	e.calls.LimitsChanged()
+	e.deliveries.LimitsChanged()
 	e.reportWaiting()
 }
 
@@ -55,7 +55,7 @@ func (e *Engine) route(name string) *Route {
 	return nil
 }
 
-func (e *Engine) callLimit(lane uint64) int {
+func (e *Engine) callLimit(lane string) int {
 	e.mu.Lock()
 	name := e.names[lane]
 	e.mu.Unlock()
@@ -66,8 +66,12 @@ func (e *Engine) callLimit(lane uint64) int {
 }
 
 // deliveryLimit is the most that any route allows: deliveries to one host
-// share a lane, whichever route they come from.
-func (e *Engine) deliveryLimit(uint64) int {
+// share a lane, whichever route they come from. Those that wait for a route
+// leave their lane when it comes.
+func (e *Engine) deliveryLimit(lane string) int {
+	if strings.HasPrefix(lane, parkedPrefix) {
+		return 0
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	limit := 0
@@ -80,12 +84,13 @@ func (e *Engine) deliveryLimit(uint64) int {
 // reportWaiting logs, once for each route, that tasks wait for a route that
 // is not there.
 func (e *Engine) reportWaiting() {
-	for _, lane := range e.calls.stuck() {
-		t, err := e.store.Load(e.context, lane.id)
-		if err != nil {
-			continue
+	for _, lane := range e.calls.Stuck() {
+		if t, err := e.store.Load(e.context, lane.Key); err == nil {
+			e.tellWaiting(t.Route, lane.Keys)
 		}
-		e.tellWaiting(t.Route, lane.tasks)
+	}
+	for _, lane := range e.deliveries.Stuck() {
+		e.tellWaiting(strings.TrimPrefix(lane.Lane, parkedPrefix), lane.Keys)
 	}
 }
 

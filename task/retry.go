@@ -1,6 +1,7 @@
 package task
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -27,10 +28,6 @@ const (
 	// deadRetention is how long a dead callback is kept at least, for someone to
 	// find out why and redeliver it: over a weekend and a holiday.
 	deadRetention = 7 * 24 * time.Hour
-
-	// maxInterrupted is how often the end of the process may cut a task's call
-	// short before the task is taken to be the reason.
-	maxInterrupted = 5
 )
 
 // jittered is d, give or take 20 %.
@@ -71,8 +68,8 @@ func retryAfter(status int, h http.Header, now time.Time, bound time.Duration) t
 		return 0
 	}
 	v := h.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(v, 10, 31); err == nil {
-		return min(time.Duration(seconds)*time.Second, bound)
+	if seconds, err := strconv.ParseUint(v, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(seconds, uint64(bound/time.Second))) * time.Second
 	}
 	if at, err := http.ParseTime(v); err == nil {
 		return min(max(0, at.Sub(now)), bound)

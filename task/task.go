@@ -166,10 +166,10 @@ func (t *Task) Next() (Action, time.Time) {
 	}
 }
 
-// Lane is the queue that the task's next action waits in: calls by route,
-// deliveries by destination host, so that one slow route or dead host never
-// delays another. It is the name's hash: stable over restarts, and two names
-// that share one merely share a queue.
+// Lane is what the task's next action waits for: calls for their route,
+// deliveries for their destination host. It is the name's hash, and the same
+// after a restart, so that a store can tell without reading the task. Calls
+// find their route by it; the lanes of deliveries go by the name itself.
 func (t *Task) Lane() uint64 {
 	switch action, _ := t.Next(); action {
 	case ActionCall:
@@ -207,6 +207,15 @@ func (t *Task) CallbackURL() string {
 		return t.Callback.ErrorURL
 	}
 	return t.Callback.URL
+}
+
+// CallbackStatus is how far the delivery is, as its client sees it: pending,
+// too, while the task is not done and has a URL, for one may come.
+func (t *Task) CallbackStatus() CallbackStatus {
+	if !t.Status.Done() && (t.Callback.URL != "" || t.Callback.ErrorURL != "") {
+		return CallbackPending
+	}
+	return t.Callback.Status
 }
 
 // Event is the event that the task's present state stands for.

@@ -55,45 +55,54 @@ func (v verdict) message() string {
 	return "the backend answered " + strconv.Itoa(v.answer)
 }
 
-// judge decides what a call came to. cause is why its context ended, if it did.
-func judge(cause, err error, answer *capture, request *Request) verdict {
-	repeatable := idempotent(request.Method) || request.Header.Get(HeaderIdempotencyKey) != ""
+// judge decides what a call came to. cause is why its context ended, if it
+// did. An answer that is complete counts although the process is stopping, but
+// not beyond the time that it had, nor when nobody wants it any more.
+func judge(cause, err error, answer *capture, repeatable bool) verdict {
 	if err == nil {
 		err = answer.err()
 	}
-	if err == nil {
-		v := verdict{answer: answer.status}
-		switch answer.status {
-		case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-			v.retry = repeatable
-			v.after = retryAfter(answer.status, answer.header, time.Now(), maxRetryAfter)
-		}
-		return v
-	}
 	var backend *BackendError
 	switch {
-	case errors.Is(answer.failed, errTooLarge):
-		return verdict{err: err, failure: &Failure{CodeResponseTooLarge, http.StatusBadGateway,
-			fmt.Sprintf("the backend's answer is larger than the %d bytes allowed", answer.body.max)}}
-	case errors.Is(cause, errDraining):
-		return verdict{drained: true}
-	case errors.Is(cause, errCanceled):
-		return verdict{ended: Canceled, failure: canceledByClient}
+	case errors.Is(cause, errCanceled), errors.Is(cause, errCanceledByOperator):
+		return verdict{ended: Canceled, failure: failureOf(cause)}
 	case errors.Is(cause, errDeadline):
 		return verdict{ended: Expired, failure: deadlineExceeded}
 	case errors.Is(cause, errTimeout):
 		return verdict{err: err, retry: repeatable, failure: &Failure{CodeBackendTimeout, http.StatusGatewayTimeout,
 			"the backend did not answer in time"}}
+	case err == nil:
+		v := verdict{answer: answer.status}
+		if retryable(answer.status) {
+			v.retry = repeatable
+			v.after = answer.retryAfter(answer.status)
+		}
+		return v
+	case errors.Is(cause, errTooLarge):
+		return verdict{err: err, failure: &Failure{CodeResponseTooLarge, http.StatusBadGateway,
+			fmt.Sprintf("the backend's answer is larger than the %d bytes allowed", answer.body.max)}}
+	case errors.Is(cause, errDraining):
+		return verdict{drained: true}
 	case errors.As(err, &backend) && backend.NoHandler:
 		return verdict{err: err, failure: &Failure{CodeNoHandler, http.StatusBadGateway, "nothing is configured to answer this request"}}
 	case errors.As(err, &backend) && backend.NotSent:
 		return verdict{err: err, retry: true, failure: &Failure{CodeBackendUnreachable, status(backend), "the backend could not be reached"}}
 	case errors.As(err, &backend):
-		return verdict{err: err, retry: repeatable && status(backend) >= 500,
+		return verdict{err: err, retry: repeatable && retryable(status(backend)), after: answer.retryAfter(status(backend)),
 			failure: &Failure{CodeBackendError, status(backend), "the backend gave no usable answer"}}
 	default:
 		return verdict{err: err, retry: repeatable, failure: &Failure{CodeBackendError, http.StatusBadGateway, "the backend gave no usable answer"}}
 	}
+}
+
+// retryable says that a status asks for another try, be it the backend's or
+// that of an error of the handlers before it.
+func retryable(status int) bool {
+	switch status {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
 }
 
 func status(e *BackendError) int {

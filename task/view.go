@@ -53,7 +53,7 @@ func (t *Task) View() View {
 		Response:   t.Response,
 		Error:      t.Failure,
 		Callback: CallbackView{
-			Status:   t.Callback.Status,
+			Status:   t.CallbackStatus(),
 			URL:      RedactURL(t.CallbackURL()),
 			Attempts: t.Callback.Attempts,
 			Log:      t.Callback.Log,

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"sync"
 	"testing"
@@ -17,91 +16,54 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// process is the store as one process sees it: when that is killed, nothing
-// it does reaches the store any more. A kill can be set to fall just before
-// or just after a write, which are the moments that matter.
-type process struct {
-	task.Store
-	mu     sync.Mutex
-	killed bool
-	before int // writes until the process is killed before one; 0: never
-	after  int // the same, after one
-	full   bool
-}
-
-var errKilled = fmt.Errorf("killed: %w", task.ErrClosed)
-
-func (p *process) kill() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.killed = true
-}
-
-func (p *process) isKilled() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.killed
-}
-
-func (p *process) write(do func() error) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.killed {
-		return errKilled
-	}
-	if p.before--; p.before == 0 {
-		p.killed = true
-		return errKilled
-	}
-	if p.full {
-		return task.ErrNoSpace
-	}
-	err := do()
-	if p.after--; p.after == 0 {
-		p.killed = true
-		return errKilled
-	}
-	return err
-}
-
-func (p *process) Create(ctx context.Context, t *task.Task, r *task.Request, key *task.IdempotencyKey) error {
-	return p.write(func() error { return p.Store.Create(ctx, t, r, key) })
-}
-
-func (p *process) Save(ctx context.Context, step task.Step) error {
-	return p.write(func() error { return p.Store.Save(ctx, step) })
-}
-
-func (p *process) Remove(ctx context.Context, id task.ID) error {
-	return p.write(func() error { return p.Store.Remove(ctx, id) })
-}
-
 // walk is a random life of a server: the numbers decide what happens next.
 type walk struct {
 	*testing.T
 	store   task.Store
 	process *process
-	engine  *task.Engine
-	route   *task.Route
 	random  func(n int) int
+	acts    sync.WaitGroup // of clients and the operator
 
-	mu        sync.Mutex
-	backend   int // how it answers
-	receiver  int
-	calls     map[task.ID]int
-	callbacks map[task.ID]int // delivered ones
-	asked     map[task.ID]int // redeliveries
-	kills     int
-
-	promised []task.ID // 202 was answered
-	canceled map[task.ID]bool
+	mu         sync.Mutex
+	engine     *task.Engine
+	route      *task.Route
+	unregister func()
+	backend    int // how it answers
+	receiver   int
+	busy       int
+	callbacks  map[task.ID]int  // delivered ones
+	late       map[task.ID]int  // of these, the ones that nobody waited for any more
+	asked      map[task.ID]int  // redeliveries
+	answered   map[task.ID]bool // the client that waited has the answer
+	canceled   map[task.ID]bool
+	promised   []task.ID // 202 was answered
+	kills      int
 }
 
 func newWalk(t *testing.T, random func(n int) int) *walk {
 	store, err := memory.Open()
 	require.NoError(t, err)
-	w := &walk{T: t, store: store, random: random, calls: map[task.ID]int{}, callbacks: map[task.ID]int{}, asked: map[task.ID]int{}, canceled: map[task.ID]bool{}}
-	w.route = &task.Route{
+	w := &walk{T: t, store: store, random: random, callbacks: map[task.ID]int{}, late: map[task.ID]int{},
+		asked: map[task.ID]int{}, answered: map[task.ID]bool{}, canceled: map[task.ID]bool{}}
+	w.route = w.newRoute()
+	w.start()
+	t.Cleanup(func() {
+		w.engine.Stop(ended())
+		for {
+			w.mu.Lock()
+			busy := w.busy
+			w.mu.Unlock()
+			if busy == 0 {
+				return
+			}
+			time.Sleep(time.Second)
+		}
+	})
+	return w
+}
+
+func (w *walk) newRoute() *task.Route {
+	return &task.Route{
 		Name:        "walk",
 		Concurrency: 2,
 		Timeout:     time.Minute,
@@ -110,16 +72,16 @@ func newWalk(t *testing.T, random func(n int) int) *walk {
 		Schedule:    []time.Duration{0, time.Second, time.Minute},
 		Retention:   1000 * time.Hour, // so that all are there to be looked at in the end
 	}
-	w.start()
-	t.Cleanup(func() { w.engine.Stop(ended()) })
-	return w
 }
 
 func (w *walk) start() {
-	w.process = &process{Store: w.store}
-	w.engine = task.New(task.Options{Store: w.process})
-	require.NoError(w, w.engine.Start())
-	w.engine.Register(w.route)
+	process := &process{Store: w.store}
+	engine := task.New(task.Options{Store: process})
+	require.NoError(w, engine.Start())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.process, w.engine = process, engine
+	w.unregister = engine.Register(w.route)
 }
 
 // crash ends the process without a word, and starts another.
@@ -130,9 +92,41 @@ func (w *walk) crash() {
 	w.start()
 }
 
-func (w *walk) call(ctx context.Context, call *task.Call, rw http.ResponseWriter) error {
+// reload registers the route anew: before the old one goes, or after a while.
+func (w *walk) reload(gap time.Duration) {
 	w.mu.Lock()
-	w.calls[call.TaskID]++
+	engine, old := w.engine, w.unregister
+	w.route = w.newRoute()
+	route := w.route
+	w.mu.Unlock()
+	if gap > 0 {
+		old()
+		time.Sleep(gap)
+	}
+	unregister := engine.Register(route)
+	old()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.engine == engine {
+		w.unregister = unregister
+	}
+}
+
+// enter counts a call or a delivery until leave.
+func (w *walk) enter() (leave func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.busy++
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.busy--
+	}
+}
+
+func (w *walk) call(ctx context.Context, call *task.Call, rw http.ResponseWriter) error {
+	defer w.enter()()
+	w.mu.Lock()
 	mode := w.backend
 	w.mu.Unlock()
 	switch mode {
@@ -152,6 +146,12 @@ func (w *walk) call(ctx context.Context, call *task.Call, rw http.ResponseWriter
 		return ctx.Err()
 	case 5:
 		panic("bug")
+	case 6: // looks at nothing
+		time.Sleep(5 * time.Second)
+		rw.Write([]byte("slow"))
+	case 7:
+		time.Sleep(2 * time.Minute)
+		rw.Write([]byte("too slow"))
 	default:
 		fmt.Fprint(rw, "quick")
 	}
@@ -159,6 +159,7 @@ func (w *walk) call(ctx context.Context, call *task.Call, rw http.ResponseWriter
 }
 
 func (w *walk) hear(r *http.Request) (*http.Response, error) {
+	defer w.enter()()
 	if _, err := io.Copy(io.Discard, r.Body); err != nil {
 		return nil, err
 	}
@@ -176,12 +177,21 @@ func (w *walk) hear(r *http.Request) (*http.Response, error) {
 		case <-r.Context().Done():
 			return nil, r.Context().Err()
 		}
+	case 4: // looks at nothing
+		time.Sleep(40 * time.Second)
+	case 5:
+		a := answer(101)
+		a.Body = silent(make(chan struct{}))
+		return a, nil
 	}
 	id, err := task.ParseID(r.Header.Get(task.HeaderTaskID))
 	require.NoError(w, err)
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.callbacks[id]++
-	w.mu.Unlock()
+	if r.Context().Err() != nil {
+		w.late[id]++
+	}
 	return answer(204), nil
 }
 
@@ -191,54 +201,134 @@ func (w *walk) set(mode *int, to int) {
 	*mode = to
 }
 
+// some is one of the tasks, the latest ones rather.
 func (w *walk) some() (task.ID, bool) {
-	if len(w.promised) == 0 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := len(w.promised)
+	if n == 0 {
 		return task.ID{}, false
 	}
-	return w.promised[w.random(len(w.promised))], true
+	if w.random(2) == 0 {
+		return w.promised[n-1-w.random(min(n, 3))], true
+	}
+	return w.promised[w.random(n)], true
+}
+
+// act has somebody do something soon, while the walk goes on.
+func (w *walk) act(do func(*task.Engine)) {
+	after := time.Duration(0)
+	switch w.random(4) {
+	case 0:
+		after = time.Duration(w.random(20)) * time.Second // as backends and receivers take
+	case 1:
+		after = time.Duration(w.random(3000)) * time.Millisecond
+	}
+	w.acts.Go(func() {
+		time.Sleep(after)
+		w.mu.Lock()
+		engine := w.engine
+		w.mu.Unlock()
+		do(engine)
+	})
+}
+
+func (w *walk) accept() {
+	w.mu.Lock()
+	a := task.Acceptance{
+		Route:       w.route,
+		Request:     &task.Request{Method: []string{"GET", "POST"}[w.random(2)], URL: "/", Proto: "HTTP/1.1", Header: http.Header{}},
+		CallbackURL: fmt.Sprintf("https://host%d.example/", w.random(3)),
+		Hold:        w.random(3) == 0,
+	}
+	w.mu.Unlock()
+	if w.random(8) == 0 {
+		a.Client.Deadline = time.Now().Add(time.Duration(w.random(60)+1) * time.Second)
+	}
+	if w.random(8) == 0 && a.Client.Deadline.IsZero() {
+		a.Client.NotBefore = time.Now().Add(time.Duration(w.random(20)) * time.Second)
+	}
+	t, _, err := w.engine.Accept(w.Context(), a)
+	if err != nil {
+		return
+	}
+	w.mu.Lock()
+	w.promised = append(w.promised, t.ID)
+	w.mu.Unlock()
+	if a.Hold {
+		engine, wait, leaves := w.engine, time.Duration(w.random(21))*time.Second, w.random(4) == 0
+		w.acts.Go(func() { w.wait(engine, t.ID, wait, leaves) })
+	}
+}
+
+// wait is what a handler does for a client that waits. One that leaves does
+// so while it is sent the answer.
+func (w *walk) wait(engine *task.Engine, id task.ID, wait time.Duration, leaves bool) {
+	ctx, cancel := context.WithTimeout(w.Context(), wait)
+	defer cancel()
+	t, err := engine.Await(ctx, id)
+	if err != nil || !t.Status.Done() || leaves {
+		engine.Unhold(id)
+		return
+	}
+	w.mu.Lock()
+	w.answered[id] = true
+	w.mu.Unlock()
+	if err := engine.Answered(w.Context(), id); err != nil && !errors.Is(err, task.ErrClosed) {
+		require.Fail(w, "recording that the client has its answer", "%v", err)
+	}
 }
 
 func (w *walk) step() {
-	switch w.random(12) {
-	case 0, 1, 2:
-		a := task.Acceptance{
-			Route:       w.route,
-			Request:     &task.Request{Method: []string{"GET", "POST"}[w.random(2)], URL: "/", Proto: "HTTP/1.1", Header: http.Header{}},
-			CallbackURL: fmt.Sprintf("https://host%d.example/", w.random(3)),
-		}
-		if w.random(8) == 0 {
-			a.Client.Deadline = time.Now().Add(time.Duration(w.random(60)+1) * time.Second)
-		}
-		if t, err := w.engine.Accept(w.Context(), a); err == nil {
-			w.promised = append(w.promised, t.ID)
-		}
-	case 3:
-		w.set(&w.backend, w.random(6))
+	switch w.random(15) {
+	case 0, 1, 2, 3:
+		w.accept()
 	case 4:
-		w.set(&w.receiver, w.random(4))
+		w.set(&w.backend, w.random(8))
 	case 5:
-		time.Sleep(time.Duration(w.random(200)) * time.Millisecond)
+		w.set(&w.receiver, w.random(6))
 	case 6:
-		time.Sleep(time.Duration(w.random(60)) * time.Second)
+		time.Sleep(time.Duration(w.random(200)) * time.Millisecond)
 	case 7:
+		time.Sleep(time.Duration(w.random(60)) * time.Second)
+	case 8, 9:
 		if id, ok := w.some(); ok {
-			if t, err := w.engine.Cancel(w.Context(), id); err == nil && t.Status == task.Canceled {
-				w.canceled[id] = true
-			}
+			w.act(func(engine *task.Engine) {
+				ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+				defer cancel()
+				if t, err := engine.Cancel(ctx, id); err == nil && t.Status == task.Canceled {
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					w.canceled[id] = true
+				}
+			})
 		}
-	case 8:
+	case 10, 11:
 		if id, ok := w.some(); ok {
-			w.engine.Redeliver(w.Context(), id)
-			w.asked[id]++
+			w.act(func(engine *task.Engine) {
+				w.mu.Lock()
+				w.asked[id]++
+				w.mu.Unlock()
+				engine.Redeliver(w.Context(), id)
+			})
 		}
-	case 9:
+	case 12:
+		gap := time.Duration(w.random(3)) * time.Second
+		w.act(func(*task.Engine) { w.reload(gap) })
+	case 13:
 		grace, cancel := context.WithTimeout(w.Context(), time.Duration(w.random(30))*time.Second)
 		w.engine.Stop(grace)
 		cancel()
+		if w.process.isKilled() { // meanwhile
+			w.kills++
+		}
 		w.start()
-	case 10:
-		w.crash()
-	case 11: // a kill that falls just before or just after one of the next writes
+	case 14:
+		if w.random(2) == 0 {
+			w.crash()
+			break
+		}
+		// A kill that falls just before or just after one of the next writes.
 		w.process.mu.Lock()
 		w.process.before, w.process.after = 0, 0
 		if n := w.random(4) + 1; w.random(2) == 0 {
@@ -254,108 +344,4 @@ func (w *walk) step() {
 		synctest.Wait()
 	}
 	w.check()
-}
-
-// check holds what must be true at any moment.
-func (w *walk) check() {
-	due := make(map[task.ID]int)
-	require.NoError(w, w.store.Due(w.Context(), func(d task.Due) error { due[d.ID]++; return nil }))
-	for _, id := range w.promised {
-		t, err := w.store.Load(w.Context(), id)
-		require.NoError(w, err, "a promised task is never lost")
-		action, _ := t.Next()
-		if action == task.ActionRemove {
-			require.Zero(w, due[id], "a settled task is not due")
-			require.False(w, t.ExpiresAt.IsZero(), "and is removed some day")
-		} else {
-			require.Equal(w, 1, due[id], "an open task has exactly one next action")
-			require.True(w, t.ExpiresAt.IsZero(), "and is not removed")
-		}
-		require.Equal(w, t.Status.Done(), !t.FinishedAt.IsZero())
-		if w.canceled[id] {
-			require.Equal(w, task.Canceled, t.Status, "what was canceled stays so")
-		}
-		if t.Status == task.Completed {
-			_, err := w.store.LoadResponse(w.Context(), id)
-			require.NoError(w, err)
-		}
-		if !t.Status.Done() {
-			_, err := w.store.LoadRequest(w.Context(), id)
-			require.NoError(w, err)
-		}
-	}
-}
-
-// heal lets everything work again, and checks that every promise is kept.
-func (w *walk) heal() {
-	w.set(&w.backend, 0)
-	w.set(&w.receiver, 0)
-	w.crash() // also takes back a kill that is still to come
-	time.Sleep(time.Hour)
-	for _, id := range w.promised {
-		t, err := w.store.Load(w.Context(), id)
-		require.NoError(w, err)
-		require.True(w, t.Status.Done(), t.Status)
-		if t.Callback.Status == task.CallbackDead {
-			_, err := w.engine.Redeliver(w.Context(), id)
-			require.NoError(w, err)
-			w.asked[id]++
-		}
-	}
-	time.Sleep(time.Hour)
-	w.check()
-	for _, id := range w.promised {
-		t, err := w.store.Load(w.Context(), id)
-		require.NoError(w, err)
-		require.Equal(w, task.CallbackDelivered, t.Callback.Status)
-		require.NotZero(w, w.callbacks[id])
-		require.LessOrEqual(w, w.callbacks[id], 1+w.asked[id]+w.kills, "only a kill doubles a callback")
-	}
-	stats := w.engine.Stats()
-	require.Zero(w, stats, "nothing is left in the queues")
-	w.engine.Stop(ended())
-	require.NoError(w, w.store.Close())
-}
-
-func TestRandomLives(t *testing.T) {
-	lives := 100
-	if testing.Short() {
-		lives = 30
-	}
-	for seed := range lives {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				r := rand.New(rand.NewPCG(uint64(seed), 1))
-				w := newWalk(t, r.IntN)
-				for range 80 {
-					w.step()
-				}
-				w.heal()
-			})
-		})
-	}
-}
-
-func FuzzLife(f *testing.F) {
-	f.Add([]byte{0, 1, 0, 1, 10, 6, 30, 0, 0, 2, 1, 7, 0, 8, 0, 11, 1, 0, 0, 0, 1, 9, 3})
-	f.Fuzz(func(t *testing.T, moves []byte) {
-		if len(moves) > 400 {
-			return
-		}
-		bubble(t, func(t *testing.T) {
-			random := func(n int) int {
-				if len(moves) == 0 {
-					return 0
-				}
-				m := moves[0]
-				moves = moves[1:]
-				return int(m) % n
-			}
-			w := newWalk(t, random)
-			for len(moves) > 0 {
-				w.step()
-			}
-			w.heal()
-		})
-	})
 }
