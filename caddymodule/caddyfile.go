@@ -25,6 +25,7 @@ func init() {
 //		poll                 on|off
 //		keep_url
 //		scan_limit           <size>|off
+//		allow_origin         <origin...>
 //		allow                <rule...>
 //		only                 <rule...>
 //		credentials
@@ -102,6 +103,8 @@ func (h *Handler) option(d *caddyfile.Dispenser) (err error) {
 		return flag(d, &h.KeepURL)
 	case "scan_limit":
 		return sizeOrOff(d, &h.ScanLimit)
+	case "allow_origin":
+		return h.allowOrigin(d)
 	case "allow":
 		return h.allow(d)
 	case "only":

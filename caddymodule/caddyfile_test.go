@@ -32,6 +32,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		"on_interrupted stop":                      `on_interrupted is "stop": want run or fail, at Caddyfile:3`,
 		"sign rfc9999 k":                           `want sign rfc9421 <keyid>, at Caddyfile:3`,
 		"secret_for example.com":                   `want secret_for <host> <secret...>, at Caddyfile:3`,
+		"allow_origin app.example.com":             `allow_origin is "app.example.com": want an origin such as https://app.example.com, without a path, or *, at Caddyfile:3`,
 		"allow 10.0.0.1/8":                         "allow 10.0.0.1/8: the range begins at 10.0.0.0: write 10.0.0.0/8 for it, or 10.0.0.1 for the address, at Caddyfile:3",
 		"allow private\nallow x:0":                 `allow x:0: "0" is not a port; want one between 1 and 65535, at Caddyfile:4`,
 		"only *":                                   `only *: it would allow everything; name ranges, or hosts as *.example.com, at Caddyfile:3`,
@@ -162,6 +163,7 @@ func TestCaddyfile(t *testing.T) {
 			poll off
 			keep_url
 			scan_limit off
+			allow_origin https://app.example.com *
 			allow private http
 			allow 10.1.2.3:80
 			only *.example.com
@@ -206,6 +208,7 @@ func TestCaddyfile(t *testing.T) {
 		{"match": [{"path": ["/a/*"]}], "handle": [{
 			"handler": "callback", "name": "n", "url_from": ["$request.header.x", "$request.query.y"],
 			"default_url": "https://example.com/", "no_poll": true, "keep_url": true, "scan_limit": -1,
+			"allow_origins": ["https://app.example.com", "*"],
 			"destinations": {"allow": ["private", "http", "10.1.2.3:80"], "only": ["*.example.com"],
 				"credentials": true, "proxy": "environment"},
 			"secrets": ["{env.S}", "{file./s}"], "host_secrets": {"example.com": ["a-secret-of-their-own"]}, "key_id": "k",

@@ -58,6 +58,10 @@ type Handler struct {
 	// callback URL. A larger one passes. Default: 1 MiB. Negative: none is.
 	ScanLimit int64 `json:"scan_limit,omitempty"`
 
+	// AllowOrigins lists origins, such as https://app.example.com, whose pages may
+	// send a callback URL in the query or in a form as the site's own pages may;
+	// * is every one, and every request that does not say where it comes from.
+	AllowOrigins []string `json:"allow_origins,omitempty"`
 	// Destinations says which callback URLs may be called. Default: https to
 	// public addresses.
 	Destinations destination.Rules `json:"destinations,omitzero"`
@@ -109,6 +113,7 @@ type Handler struct {
 	log       *zap.Logger
 	finder    *urlfrom.Finder
 	policy    *destination.Policy
+	origins   []string // AllowOrigins as browsers send them
 	transport *transport
 	signer    task.Signer
 	own       sync.Once // sets ownAddrs
@@ -164,6 +169,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		if err := checkDefaultURL(h.DefaultURL, h.Destinations); err != nil {
 			return err
 		}
+	}
+	if err := CheckOrigins(h.AllowOrigins); err != nil {
+		return err
+	}
+	for _, origin := range h.AllowOrigins {
+		h.origins = append(h.origins, normalOrigin(origin))
 	}
 	if h.ScanLimit == 0 {
 		h.ScanLimit = DefaultScanLimit

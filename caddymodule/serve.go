@@ -52,7 +52,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			r.Body = in.rest
 			return next.ServeHTTP(w, r)
 		}
-		in.callbackURL = h.DefaultURL // or none: the client polls
+		in.callbackURL, in.ours = h.DefaultURL, true // or none: the client polls
 	}
 	if err := h.take(w, r, in, conflict); err != nil {
 		h.refuse(w, r, err)
@@ -67,6 +67,7 @@ type backgroundKey struct{}
 // intake is what the handler has read of a request that it takes.
 type intake struct {
 	callbackURL string        // empty: the client polls
+	ours        bool          // callbackURL is not the client's
 	rest        io.ReadCloser // the body, also if part of it was read before
 	body        []byte        // the whole body, if whole
 	whole       bool
@@ -104,6 +105,11 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, in intake, confli
 			"the request asks to upgrade its connection, which a callback can't give; leave out the callback URL or the Upgrade header")
 	case conflict != nil:
 		return task.NewProblem(http.StatusBadRequest, task.ProblemBadCallbackURL, conflict.Error())
+	}
+	if !in.ours && h.finder.Forgeable(r.Header, in.found) {
+		if err := h.checkSite(r); err != nil {
+			return err
+		}
 	}
 	now := time.Now()
 	client, err := task.ParseHeaders(r.Header, now)

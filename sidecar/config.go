@@ -38,6 +38,7 @@ func (o *options) config() (*caddy.Config, error) {
 	callback := &caddymodule.Handler{
 		Name:          routeName,
 		URLFrom:       o.urlFrom,
+		AllowOrigins:  o.allowOrigin,
 		Destinations:  destination.Rules{Allow: o.allow, Only: o.only},
 		Signing:       caddymodule.Signing{Secrets: o.secrets},
 		Concurrency:   o.concurrency,

@@ -10,6 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/pflag"
 
+	"github.com/ringback/ringback/caddymodule"
 	"github.com/ringback/ringback/task/destination"
 	"github.com/ringback/ringback/task/signature"
 	"github.com/ringback/ringback/task/urlfrom"
@@ -22,6 +23,7 @@ type options struct {
 	data          string
 	match         []string
 	urlFrom       []string
+	allowOrigin   []string
 	allow         []string
 	only          []string
 	secrets       []string
@@ -45,6 +47,8 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.match, "match", nil, "paths whose requests may become tasks, such as /reports/* (default: all)")
 	flags.StringSliceVar(&o.urlFrom, "url-from", nil, "where the callback URL is looked for, as OpenAPI runtime expressions "+
 		"such as $request.body#/hooks/done (default: the header Callback-Url, and callback_url in query and body)")
+	flags.StringSliceVar(&o.allowOrigin, "allow-origin", nil, "origins, such as https://app.example.com, whose pages may send "+
+		"a callback URL in the query or in a form, as the site's own may")
 	flags.StringSliceVar(&o.allow, "allow", nil, "callback destinations to allow besides https to public addresses: "+
 		"private, http, 10.0.0.0/8, hooks.internal:8080, *.example.com")
 	flags.StringSliceVar(&o.only, "only", nil, "the only callback destinations there are")
@@ -129,6 +133,9 @@ func (o *options) check() (l limits, err error) {
 		if _, err := urlfrom.Parse(text); err != nil {
 			return l, fmt.Errorf("--url-from: %w", err)
 		}
+	}
+	if err := caddymodule.CheckOrigins(o.allowOrigin); err != nil {
+		return l, fmt.Errorf("--allow-origin: %w", err)
 	}
 	if _, err := destination.New(destination.Rules{Allow: o.allow, Only: o.only}, destination.Options{}); err != nil {
 		return l, fmt.Errorf("--%w", err) // its text begins with allow or only

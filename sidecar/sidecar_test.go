@@ -90,6 +90,7 @@ func TestFlagErrors(t *testing.T) {
 		"--from :1 --to x --match reports":            `--match is "reports"`,
 		"--from :1 --to x --url-from callback_url":    "--url-from: bad runtime expression",
 		"--from :1 --to x --allow 10.0.0.1/8":         "--allow 10.0.0.1/8",
+		"--from :1 --to x --allow-origin example.com": "--allow-origin: allow_origin is",
 		"--from :1 --to x --only http":                "--only http",
 		"--from :1 --to x --secret short":             "--secret: ",
 		"--from :1 --to x --secret {env.RINGBACK_NO}": "--secret: ",
@@ -139,7 +140,7 @@ func TestConfigIsValid(t *testing.T) {
 	for _, args := range []string{
 		"--from :8080 --to 127.0.0.1:3000",
 		"--from https://example.com --to https://a --to https://b --match /reports/* --match /x --only *.example.com --admin localhost:2019 --access-log --debug",
-		"--from http://127.0.0.1:8080 --to http://app:3000 --allow private,http --secret a-secret-of-16-bytes --url-from $request.body#/x --on-interrupted fail",
+		"--from http://127.0.0.1:8080 --to http://app:3000 --allow private,http --allow-origin https://app.example.com --secret a-secret-of-16-bytes --url-from $request.body#/x --on-interrupted fail",
 	} {
 		config, err := parse(t, append(strings.Fields(args), "--data", t.TempDir())...).config()
 		require.NoError(t, err, args)
