@@ -43,13 +43,14 @@ type App struct {
 	// does not say so. Negative: not at all. Default: 24 hours.
 	Retention caddy.Duration `json:"retention,omitempty"`
 
-	ctx      caddy.Context
-	log      *zap.Logger
-	store    Store
-	config   string // of the store and its engine, to see whether it changed
-	handlers []*Handler
-	tasks    []*Tasks
-	bound    map[string]bool // names of handlers that show tasks to their user only; set before ready
+	ctx       caddy.Context
+	log       *zap.Logger
+	store     Store
+	config    string // of the store and its engine, to see whether it changed
+	listeners listeners
+	handlers  []*Handler
+	tasks     []*Tasks
+	bound     map[string]bool // names of handlers that show tasks to their user only; set before ready
 
 	ready      chan struct{} // closed when engine is set
 	engine     atomic.Pointer[task.Engine]

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -116,8 +115,6 @@ type Handler struct {
 	origins   []string // AllowOrigins as browsers send them
 	transport *transport
 	signer    task.Signer
-	own       sync.Once // sets ownAddrs
-	ownAddrs  []netip.AddrPort
 
 	// Set by resolve, when the app starts.
 	name         string
@@ -158,7 +155,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		places = append(places, place)
 	}
 	h.finder = urlfrom.New(places)
-	if h.policy, err = destination.New(h.Destinations, destination.Options{Own: h.listeners}); err != nil {
+	if h.policy, err = destination.New(h.Destinations, destination.Options{Own: func() []netip.AddrPort { return h.app.listeners.get(h.http) }}); err != nil {
 		return err
 	}
 	h.transport = &transport{Transport: h.policy.Transport()}

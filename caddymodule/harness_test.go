@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -164,6 +166,21 @@ type receiver struct {
 	came chan seen
 }
 
+// elsewhere are the addresses of receivers, which are in this process but must
+// not be taken for listeners of Caddy.
+var elsewhere sync.Map
+
+func init() {
+	sockets = func() (own []netip.AddrPort) {
+		for _, address := range listeningSockets() {
+			if _, ok := elsewhere.Load(address); !ok {
+				own = append(own, address)
+			}
+		}
+		return own
+	}
+}
+
 func newReceiver(t *testing.T) *receiver {
 	t.Helper()
 	r := &receiver{came: make(chan seen, 100)}
@@ -171,6 +188,7 @@ func newReceiver(t *testing.T) *receiver {
 		r.came <- see("receiver", req)
 	}))
 	t.Cleanup(server.Close)
+	elsewhere.Store(netip.MustParseAddrPort(server.Listener.Addr().String()), true)
 	r.url = server.URL + "/hook"
 	return r
 }
