@@ -137,6 +137,9 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, in intake, confli
 		TraceParent:   r.Header.Get("Traceparent"),
 		Hold:          client.Wait > 0,
 	}
+	if client.IdempotencyKey != "" {
+		a.Credentials = credentials(r)
+	}
 	if r.Body == nil {
 		a.Body = nil
 	}

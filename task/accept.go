@@ -32,6 +32,9 @@ type Acceptance struct {
 	CallbackURL string // empty: the client polls
 	Client      ClientOptions
 	Owner       string // who may see the task; empty: whoever knows its id
+	// Credentials tell clients apart that Owner does not: an idempotency key is
+	// known again only with the same. It is hashed, and not kept.
+	Credentials string
 	TraceParent string
 	// Hold keeps the callback back when the task is done, until Answered or
 	// Unhold is called: the client may get the answer directly.
@@ -102,7 +105,7 @@ func (e *Engine) accept(ctx context.Context, a Acceptance) (*Task, error) {
 	var key *IdempotencyKey
 	if digest != nil {
 		name := sha256.New()
-		for _, s := range []string{a.Route.Name, a.Owner, a.Client.IdempotencyKey} {
+		for _, s := range []string{a.Route.Name, a.Owner, a.Credentials, a.Client.IdempotencyKey} {
 			writeString(name, s)
 		}
 		key = &IdempotencyKey{Name: [32]byte(name.Sum(nil)), Fingerprint: [32]byte(digest.Sum(nil))}
