@@ -50,7 +50,8 @@ type App struct {
 	listeners listeners
 	handlers  []*Handler
 	tasks     []*Tasks
-	bound     map[string]bool // names of handlers that show tasks to their user only; set before ready
+	bound     map[string]bool     // names of handlers that show tasks to their user only; set before ready
+	listed    map[string][]string // response_headers by the handler's name; set before ready
 
 	ready      chan struct{} // closed when engine is set
 	engine     atomic.Pointer[task.Engine]
@@ -141,7 +142,7 @@ func (a *App) running(ctx context.Context) (*task.Engine, error) {
 // a site's http and https servers, for example, each have their own.
 func (a *App) routes() ([]*task.Route, error) {
 	named := make(map[string]backend)
-	a.bound = make(map[string]bool)
+	a.bound, a.listed = make(map[string]bool), make(map[string][]string)
 	for _, h := range a.handlers {
 		if err := h.resolve(); err != nil {
 			return nil, err
@@ -150,6 +151,7 @@ func (a *App) routes() ([]*task.Route, error) {
 			return nil, sameNameError(h.name)
 		}
 		named[h.name] = append(named[h.name], h)
+		a.listed[h.name] = h.ResponseHeaders
 		if h.BindUser {
 			a.bound[h.name] = true
 		}

@@ -94,7 +94,7 @@ type Handler struct {
 	// DeliveryConcurrency is how many deliveries to one host run at once. Default: 16.
 	DeliveryConcurrency int `json:"delivery_concurrency,omitempty"`
 	// ResponseHeaders are names of backend response headers that travel with
-	// the callback, besides those that describe the body.
+	// the callback and the result, besides those that describe the body.
 	ResponseHeaders []string `json:"response_headers,omitempty"`
 
 	// BindUser shows the tasks of this handler only to the authenticated user
