@@ -98,8 +98,9 @@ type Handler struct {
 	ResponseHeaders []string `json:"response_headers,omitempty"`
 
 	// BindUser shows the tasks of this handler only to the authenticated user
-	// whose request it was, at whichever tasks endpoint. Authentication must
-	// precede the handler, and the endpoint, in their routes.
+	// whose request it was, at whichever tasks endpoint: those that it takes from
+	// now on for good, earlier ones as long as a handler of this name says so.
+	// Authentication must precede the handler, and the endpoint, in their routes.
 	BindUser bool `json:"bind_user,omitempty"`
 	// TasksPath is where the callback_tasks handler of this site is, for the
 	// URLs in the 202. Default: /.callback/tasks/.

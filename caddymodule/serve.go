@@ -134,6 +134,7 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, in intake, confli
 		CallbackURL:   in.callbackURL,
 		Client:        client,
 		Owner:         owner(r),
+		Bound:         h.BindUser,
 		TraceParent:   r.Header.Get("Traceparent"),
 		Hold:          client.Wait > 0,
 	}

@@ -135,8 +135,9 @@ func (h *Tasks) serve(w http.ResponseWriter, r *http.Request, path string) error
 	return serve(w, r, engine, id)
 }
 
-// isBound says that the task is for the user only whose request it was.
-func (h *Tasks) isBound(t *task.Task) bool { return h.BindUser || h.app.bound[t.Route] }
+// isBound says that the task is for the user only whose request it was: since
+// it was accepted so, or since the endpoint or the handler now wants it.
+func (h *Tasks) isBound(t *task.Task) bool { return h.BindUser || t.Bound || h.app.bound[t.Route] }
 
 // serveTask shows the task, or cancels it.
 func (h *Tasks) serveTask(w http.ResponseWriter, r *http.Request, engine *task.Engine, id task.ID) error {

@@ -288,3 +288,47 @@ func TestAdmin(t *testing.T) {
 	load(t, strings.ReplaceAll(strings.Replace(site(backend.addr, "name main"), "admin off", "admin "+admin, 1), "ADDR", addr))
 	require.Contains(t, request(t, "GET", "http://"+admin+"/metrics", "").body, `ringback_tasks_accepted_total{route="main"} 2`)
 }
+
+// That a task is bound to its user is a fact of the task: it stays so when its
+// handler has another name, or is gone. And one that came before bind_user is
+// bound by it.
+func TestBoundForGood(t *testing.T) {
+	backend, hook := newBackend(t, "b", nil), newReceiver(t)
+	const bob, eve = "Basic Ym9iOmhpY2N1cA==", "Basic ZXZlOmhpY2N1cA=="
+	config := func(callback string) string {
+		return global() + `
+		http://ADDR {
+			basic_auth {
+				bob $2a$04$f4apu7kmmt8peJWLqa.YReu7Qlh3//dcpyjs1oRNBGN.dV.QfuVS.
+				eve $2a$04$f4apu7kmmt8peJWLqa.YReu7Qlh3//dcpyjs1oRNBGN.dV.QfuVS.
+			}
+			callback_tasks
+			` + callback + `
+			reverse_proxy ` + backend.addr + `
+		}`
+	}
+	addr := serve(t, config("callback {\nname a\nallow 127.0.0.0/8\nbind_user\n}"))
+	get := func(url, user string) int {
+		return request(t, "GET", "http://"+addr+url, "", "Authorization", user).status
+	}
+	post := func() string {
+		url := request(t, "POST", "http://"+addr+"/x", "", "Callback-Url", hook.url, "Authorization", bob).header.Get("Location")
+		hook.next(t)
+		return url
+	}
+	bound := post()
+	require.Equal(t, http.StatusNotFound, get(bound, eve))
+
+	load(t, strings.ReplaceAll(config("callback {\nname b\nallow 127.0.0.0/8\n}"), "ADDR", addr))
+	require.Equal(t, http.StatusNotFound, get(bound, eve), "its handler was renamed")
+	require.Equal(t, http.StatusOK, get(bound, bob))
+	free := post()
+	require.Equal(t, http.StatusOK, get(free, eve))
+
+	load(t, strings.ReplaceAll(config("callback {\nname b\nallow 127.0.0.0/8\nbind_user\n}"), "ADDR", addr))
+	require.Equal(t, http.StatusNotFound, get(free, eve), "its handler binds now")
+	require.Equal(t, http.StatusOK, get(free, bob))
+
+	load(t, strings.ReplaceAll(config(""), "ADDR", addr))
+	require.Equal(t, http.StatusNotFound, get(bound, eve), "there is no handler")
+}

@@ -32,6 +32,7 @@ type Acceptance struct {
 	CallbackURL string // empty: the client polls
 	Client      ClientOptions
 	Owner       string // who may see the task; empty: whoever knows its id
+	Bound       bool   // only Owner may see the task
 	// Credentials tell clients apart that Owner does not: an idempotency key is
 	// known again only with the same. It is hashed, and not kept.
 	Credentials string
@@ -75,6 +76,7 @@ func (e *Engine) accept(ctx context.Context, a Acceptance) (*Task, error) {
 		ID:          NewID(now),
 		Route:       a.Route.Name,
 		Owner:       a.Owner,
+		Bound:       a.Bound,
 		CreatedAt:   now,
 		NextCallAt:  a.Client.NotBefore,
 		Deadline:    a.Client.Deadline,

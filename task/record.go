@@ -37,6 +37,7 @@ func (t *Task) encode(e *encoder) {
 	}
 	e.message(16, t.Callback.encode)
 	e.str(17, t.TraceParent)
+	e.bool(18, t.Bound)
 }
 
 func (t *Task) decode(field int, v value) error {
@@ -83,6 +84,8 @@ func (t *Task) decode(field int, v value) error {
 		return v.inside(t.Callback.decode)
 	case 17:
 		t.TraceParent = v.str()
+	case 18:
+		t.Bound = v.bool()
 	}
 	return nil
 }
