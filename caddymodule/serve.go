@@ -130,7 +130,7 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, in intake, confli
 		Route:         h.route,
 		Body:          in.rest,
 		ContentLength: r.ContentLength,
-		Trailer:       func() http.Header { return r.Trailer },
+		Trailer:       func() http.Header { return h.trailer(r) },
 		CallbackURL:   in.callbackURL,
 		Client:        client,
 		Owner:         owner(r),
@@ -210,6 +210,15 @@ func (h *Handler) prepare(r *http.Request, in intake, a *task.Acceptance) *task.
 		a.Body, a.Whole = nil, body
 	}
 	return h.keep(r, header, query)
+}
+
+// trailer is what is kept of the request's trailer.
+func (h *Handler) trailer(r *http.Request) http.Header {
+	trailer := r.Trailer.Clone()
+	if !h.KeepURL {
+		h.finder.RemoveHeader(trailer)
+	}
+	return trailer
 }
 
 // otherPreferences are the values of Prefer without respond-async and wait,
