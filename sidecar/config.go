@@ -77,9 +77,11 @@ func (o *options) config() (*caddy.Config, error) {
 			"callback": caddyconfig.JSON(app, nil),
 		},
 	}
+	level := zap.InfoLevel
 	if o.debug {
-		config.Logging = logging(zap.DebugLevel.CapitalString())
+		level = zap.DebugLevel
 	}
+	config.Logging = logging(level.CapitalString())
 	return config, nil
 }
 
@@ -131,9 +133,12 @@ func (o *options) adminConfig() *caddy.AdminConfig {
 	}
 }
 
-// logging writes logs from a level on to stderr.
+// logging writes logs from a level on to stderr, without the secrets of requests.
 func logging(level string) *caddy.Logging {
 	return &caddy.Logging{Logs: map[string]*caddy.CustomLog{
-		caddy.DefaultLoggerName: {BaseLog: caddy.BaseLog{Level: level}},
+		caddy.DefaultLoggerName: {BaseLog: caddy.BaseLog{
+			Level:      level,
+			EncoderRaw: caddyconfig.JSONModuleObject(struct{}{}, "format", "callback", nil),
+		}},
 	}}
 }

@@ -242,3 +242,27 @@ func eventually(t *testing.T, what string, is func() bool) {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
+
+// What the sidecar logs has no secrets of requests, whatever it logs.
+func TestSidecarLogsNoSecrets(t *testing.T) {
+	backend, receiver := newRecorder(t, nil), newRecorder(t, nil)
+	dir, addr := t.TempDir(), freeAddr(t)
+	p := start(t, dir, "sidecar", "--from", addr, "--to", backend.addr(), "--allow", "127.0.0.1", "--access-log", "--debug")
+	p.listening(addr)
+	hook := "http://" + receiver.addr() + "/?n=x%26token=HIDDEN"
+	req, err := http.NewRequest(http.MethodPost, "http://"+addr+"/work?callback_url="+hook, nil)
+	require.NoError(t, err)
+	req.Header.Set("Callback-Header-Authorization", "Bearer HIDDEN")
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Equal(t, http.StatusAccepted, resp.StatusCode)
+	status(t, addr, resp.Header.Get("Callback-Task-Id"))
+	eventually(t, "the callback has come", func() bool { return len(receiver.times("x")) == 1 })
+	p.stop()
+	log := p.log.String()
+	require.NotContains(t, log, "HIDDEN")
+	require.Contains(t, log, "handled request")
+	require.Contains(t, log, "upstream roundtrip")
+	require.NotContains(t, log, "/.callback/tasks/"+resp.Header.Get("Callback-Task-Id"))
+}
