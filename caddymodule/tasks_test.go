@@ -220,6 +220,10 @@ func TestReachable(t *testing.T) {
 		"other path":     {nested + "\ncallback_tasks {\npath /jobs\n}", false},
 		"handle_path":    {"handle_path /api/* {\ncallback\nrespond x\n}", true},
 		"catch-all":      {"handle {\ncallback\nrespond x\n}", true},
+		"local port":     {"@m vars {http.request.local.port} PORT\nhandle @m {\ncallback\ncallback_tasks\nrespond x\n}", true},
+		"other port":     {"@m vars {http.request.local.port} 1\nhandle @m {\ncallback\ncallback_tasks\nrespond x\n}", false},
+		"client":         {"@m client_ip 127.0.0.1\nhandle @m {\ncallback\nrespond x\n}", true},
+		"expression":     {"@m `{http.request.local.port} == \"1\"`\nhandle @m {\ncallback\nrespond x\n}", false},
 		"site with host": {"callback /api/*\nrespond x", true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -228,7 +232,8 @@ func TestReachable(t *testing.T) {
 				host = "http://example.com"
 			}
 			addr := freeAddr(t)
-			load(t, global()+host+addr[strings.LastIndex(addr, ":"):]+" {\n"+c.site+"\n}")
+			port := addr[strings.LastIndex(addr, ":"):]
+			load(t, global()+host+port+" {\n"+strings.ReplaceAll(c.site, "PORT", port[1:])+"\n}")
 			defer stopCaddy(t)
 			app := currentApp(t)
 			require.Equal(t, c.want, app.reachable(app.handlers[0]))
