@@ -175,7 +175,9 @@ func (e *Engine) takeBody(ctx context.Context, id ID, a Acceptance, digest hash.
 	}
 	s := &spool{ctx: ctx, store: e.store, id: id, part: RequestPart, max: limit}
 	if n := a.ContentLength; n > 0 && n <= InlineLimit {
-		s.inline = make([]byte, 0, n+1) // one more, so that the read that finds the end has room
+		// One more, so that the read that finds the end has room. What is announced
+		// may never come, so memory is taken as it does.
+		s.inline = make([]byte, 0, min(n+1, 4<<10))
 	}
 	from := a.Body
 	if digest != nil {
