@@ -53,6 +53,7 @@ type App struct {
 	bound     map[string]bool     // names of handlers that show tasks to their user only; set before ready
 	listed    map[string][]string // response_headers by the handler's name; set before ready
 
+	started    bool          // Start was called
 	ready      chan struct{} // closed when engine is set
 	engine     atomic.Pointer[task.Engine]
 	shared     *shared
@@ -92,6 +93,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 // Start resolves what follows each handler, opens the store unless the
 // configuration before has, and lets its tasks run.
 func (a *App) Start() error {
+	a.started = true
 	routes, err := a.routes()
 	if err != nil {
 		return err
@@ -165,21 +167,6 @@ func (a *App) routes() ([]*task.Route, error) {
 		routes = append(routes, route)
 	}
 	return routes, nil
-}
-
-// warn tells of what works, but probably not as intended.
-func (a *App) warn() {
-	var unsigned []string
-	for _, h := range a.handlers {
-		if h.signer == nil && !slices.Contains(unsigned, h.name) {
-			unsigned = append(unsigned, h.name)
-		}
-	}
-	if len(unsigned) > 0 {
-		a.log.Warn("callbacks are not signed, so receivers can't tell who sent them: add `secret {env.CALLBACK_SECRET}` to the callback directive (sidecar: --secret)",
-			zap.Strings("names", unsigned))
-	}
-	a.warnUnreachable()
 }
 
 // gracePeriod is how long tasks may go on when the process stops.

@@ -287,6 +287,10 @@ func (h *Handler) resolve() error {
 		return errors.New("callback can't be in handle_errors or another place that is not a route of the site: " +
 			"it would not see what answers the request")
 	}
+	if name := severally(h.server, h); name != "" && !at.mayAnswer(h.server) {
+		return fmt.Errorf("the named route %q, in which callback is, is invoked from several places, and nothing in it answers: "+
+			"put what answers into the named route, after callback, or a callback into each of these places", name)
+	}
 	h.tail = at.tail()
 	h.groups = at.groups()
 	h.addPlaceholders()
