@@ -37,8 +37,8 @@ func (a *App) warn() {
 		func(h *Handler, at position) bool {
 			return at.preceding(func(handler caddyhttp.MiddlewareHandler, always bool) bool { return always && answers(handler) != nil })
 		})
-	a.warnEach("nobody can see the tasks that bind_user binds, since nothing before callback says who the user is: put basic_auth or another authentication before it, "+
-		"or after forward_auth `vars http.auth.user.id {header.Remote-User}`",
+	a.warnEach("nobody can see the tasks that bind_user binds, since nothing before callback says who the user is: put basic_auth or another authentication before it; "+
+		"for forward_auth see docs/security.md",
 		func(h *Handler, at position) bool { return h.BindUser && !authenticated(at) })
 	a.warnBoundEndpoints()
 	a.warnUnreachable()

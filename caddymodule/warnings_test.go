@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"bufio"
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,7 +67,7 @@ func TestWarnings(t *testing.T) {
 		"bound, wrong order":     {"route {\n" + bound + users + "respond x\n}", []string{nobody, endpoint}},
 		"bound, elsewhere":       {"handle /x {\n" + users + bound + "respond x\n}\ncallback_tasks {\nbind_user\n}", []string{endpoint}},
 		"bound, forward_auth":    {"forward_auth :1 {\nuri /\n}\n" + bound + "respond x", []string{nobody, endpoint}},
-		"bound, by vars":         {"forward_auth :1 {\nuri /\ncopy_headers Remote-User\n}\nvars http.auth.user.id {header.Remote-User}\n" + bound + "respond x", nil},
+		"bound, by vars":         {"route {\nforward_auth :1 {\nuri /\ncopy_headers Remote-User\n}\nvars http.auth.user.id {header.Remote-User}\n" + bound + "respond x\n}", nil},
 		"endpoint, not the task": {signed + "handle /jobs/* {\ncallback_tasks {\npath /jobs/\nbind_user\n}\n}\nrespond x", []string{endpoint}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -151,4 +152,33 @@ func TestNamedRouteInvokedTwice(t *testing.T) {
 	addr = serve(t, text("", ""))
 	require.Equal(t, 202, request(t, "POST", "http://"+addr+"/a/x", "", "Callback-Url", hook.url).status)
 	require.Equal(t, "answer of b1", hook.next(t).Body)
+}
+
+// What security.md says of forward_auth and bind_user works, and the client's
+// own word does not count.
+func TestBoundByForwardAuth(t *testing.T) {
+	backend, hook := newBackend(t, "b", nil), newReceiver(t)
+	auth := newBackendFunc(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Remote-User", r.Header.Get("X-Token"))
+	})
+	addr := serve(t, global()+`
+	http://ADDR {
+		route {
+			forward_auth `+auth+` {
+				uri /verify
+				copy_headers Remote-User
+			}
+			vars http.auth.user.id {header.Remote-User}
+			callback {
+				allow 127.0.0.0/8
+				bind_user
+			}
+			reverse_proxy `+backend.addr+`
+		}
+	}`)
+	url := request(t, "POST", "http://"+addr+"/x", "", "Callback-Url", hook.url, "X-Token", "bob").header.Get("Location")
+	hook.next(t)
+	require.Equal(t, http.StatusOK, request(t, "GET", "http://"+addr+url, "", "X-Token", "bob").status)
+	require.Equal(t, http.StatusNotFound, request(t, "GET", "http://"+addr+url, "", "X-Token", "eve", "Remote-User", "bob").status)
+	require.Equal(t, http.StatusNotFound, request(t, "GET", "http://"+addr+url, "", "Remote-User", "bob").status)
 }
