@@ -120,6 +120,7 @@ type Handler struct {
 	// Set by resolve, when the app starts.
 	name         string
 	tail         caddyhttp.Handler
+	scopes       []errorScope
 	groups       map[string]struct{} // of routes in the tail
 	placeholders []string            // that a task keeps
 	alike        string              // the same for handlers that do the same
@@ -291,7 +292,7 @@ func (h *Handler) resolve() error {
 		return fmt.Errorf("the named route %q, in which callback is, is invoked from several places, and nothing in it answers: "+
 			"put what answers into the named route, after callback, or a callback into each of these places", name)
 	}
-	h.tail = at.tail()
+	h.tail, h.scopes = at.tail(), at.errorScopes(h.server)
 	h.groups = at.groups()
 	h.addPlaceholders()
 	h.name = h.Name

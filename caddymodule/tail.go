@@ -102,6 +102,13 @@ func findAny(server *caddyhttp.Server, is func(caddyhttp.MiddlewareHandler) bool
 // position, had it come down through the routes. Matchers of the routes that
 // follow are evaluated when it is called.
 func (p position) tail() caddyhttp.Handler {
+	nexts := p.nexts()
+	return nexts[len(nexts)-1]
+}
+
+// nexts are, for each step, what a request reaches after the handler there.
+func (p position) nexts() []caddyhttp.Handler {
+	nexts := make([]caddyhttp.Handler, 0, len(p))
 	next := noHandler
 	for _, s := range p {
 		route := s.on()
@@ -113,8 +120,9 @@ func (p position) tail() caddyhttp.Handler {
 		for k := len(route.Handlers) - 1; k > s.handler; k-- {
 			next = link(route.Handlers[k], next)
 		}
+		nexts = append(nexts, next)
 	}
-	return next
+	return nexts
 }
 
 // following are the routes after the one that the step is on. Those of its

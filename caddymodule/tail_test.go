@@ -278,6 +278,10 @@ func TestTailAnswers(t *testing.T) {
 			import cb error
 			error "no" 503
 		}
+		handle /quiet {
+			import cb quiet
+			error "no" 504
+		}
 		handle /response {
 			import cb response
 			reverse_proxy UP {
@@ -297,19 +301,26 @@ func TestTailAnswers(t *testing.T) {
 			respond "fallback"
 		}
 		handle_errors {
-			respond "custom"
+			@quiet path /quiet
+			handle @quiet {
+				header X 1
+			}
+			handle {
+				respond "custom {err.status_code}"
+			}
 		}
 	}`))
 	for path, want := range map[string]struct{ status, body, code string }{
 		"/respond":  {"418", "hi /respond", ""},
 		"/nothing":  {"502", "", "nothing is configured"},
 		"/sibling":  {"502", "", "nothing is configured"},
-		"/down":     {"502", "", "could not be reached"},
+		"/down":     {"502", "custom 502", ""},
 		"/failover": {"200", "answer of up", ""},
 		"/breaks":   {"502", "", "no usable answer"},
-		"/error":    {"503", "", "no usable answer"},
+		"/error":    {"503", "custom 503", ""},
+		"/quiet":    {"504", "", ""}, // as a live request
 		"/response": {"201", "was 200", ""},
-		"/php":      {"502", "", "could not be reached"},
+		"/php":      {"502", "custom 502", ""},
 	} {
 		t.Run(path, func(t *testing.T) {
 			got := request(t, "POST", "http://"+addr+path, "hello", "Callback-Url", hook.url)

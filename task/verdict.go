@@ -17,7 +17,10 @@ type BackendError struct {
 	NotSent bool
 	// NoHandler says that there is no backend in the configuration.
 	NoHandler bool
-	Err       error
+	// Answered says that there is an answer all the same, from something that
+	// answers errors. It counts if the call is not made again.
+	Answered bool
+	Err      error
 }
 
 func (e *BackendError) Error() string { return e.Err.Error() }
@@ -86,14 +89,23 @@ func judge(cause, err error, answer *capture, request *Request) verdict {
 			"the backend did not answer in time"}}
 	case errors.As(err, &backend) && backend.NoHandler:
 		return verdict{err: err, failure: &Failure{CodeNoHandler, http.StatusBadGateway, "nothing is configured to answer this request"}}
+	case errors.As(err, &backend) && backend.Answered && answer.err() == nil:
+		return verdict{err: err, answer: answer.status, retry: backend.retry(repeatable),
+			after: retryAfter(answer.status, answer.header, time.Now(), maxRetryAfter)}
 	case errors.As(err, &backend) && backend.NotSent:
 		return verdict{err: err, retry: true, failure: &Failure{CodeBackendUnreachable, status(backend), "the backend could not be reached"}}
 	case errors.As(err, &backend):
-		return verdict{err: err, retry: repeatable && status(backend) >= 500,
+		return verdict{err: err, retry: backend.retry(repeatable), after: retryAfter(status(backend), answer.header, time.Now(), maxRetryAfter),
 			failure: &Failure{CodeBackendError, status(backend), "the backend gave no usable answer"}}
 	default:
 		return verdict{err: err, retry: repeatable, failure: &Failure{CodeBackendError, http.StatusBadGateway, "the backend gave no usable answer"}}
 	}
+}
+
+// retry says that the call may be made again; repeatable, that the request may
+// be, even if the backend has seen it.
+func (e *BackendError) retry(repeatable bool) bool {
+	return e.NotSent || repeatable && (status(e) >= 500 || status(e) == http.StatusTooManyRequests)
 }
 
 func status(e *BackendError) int {
