@@ -70,6 +70,25 @@ func load(t *testing.T, caddyfile string) {
 	config, err := adapt(caddyfile)
 	require.NoError(t, err)
 	require.NoError(t, caddy.Load(config, true))
+	settle(t)
+}
+
+// settle waits until no configuration but the running one listens. Caddy closes
+// the listeners of the one before, and of one that failed to start, a moment
+// after that: a connection that is made to one of these then is reset.
+func settle(t *testing.T) {
+	t.Helper()
+	client.CloseIdleConnections()
+	require.Eventually(t, func() bool {
+		seen := make(map[netip.AddrPort]bool)
+		for _, address := range listeningSockets() {
+			if seen[address] {
+				return false
+			}
+			seen[address] = true
+		}
+		return true
+	}, patience, time.Millisecond)
 }
 
 // serve runs a Caddyfile until the test is over. In it, ADDR is an address to
