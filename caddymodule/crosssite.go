@@ -36,12 +36,35 @@ func (h *Handler) checkSite(r *http.Request) error {
 			return nil
 		}
 		return crossSite("its Origin is another site")
+	case needsLeave(r):
+		return nil
 	case r.Header.Get("Cookie") != "" || strings.HasPrefix(r.UserAgent(), "Mozilla/"):
 		// A link in a mail, an address that was typed, or a browser that does not
 		// say: an old one, or any if the site is plain http.
 		return crossSite("it comes from a browser or has cookies, and does not say that a page of this site sent it")
 	}
 	return nil
+}
+
+// needsLeave says that a page of another site would have needed this site's
+// leave (a CORS preflight) for the request: for its method, its type, or a
+// header of the page's own choice.
+func needsLeave(r *http.Request) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodPost {
+		return true
+	}
+	media, _, _ := strings.Cut(strings.ToLower(r.Header.Get("Content-Type")), ";")
+	switch strings.Trim(media, " \t") {
+	case "", "text/plain", "multipart/form-data", "application/x-www-form-urlencoded":
+	default:
+		return true
+	}
+	for name := range r.Header {
+		if strings.HasPrefix(name, "Callback-") || name == "Prefer" || name == task.HeaderIdempotencyKey {
+			return true
+		}
+	}
+	return strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") // browsers send only passwords by themselves
 }
 
 func crossSite(why string) error {

@@ -1,4 +1,4 @@
-package main
+package commands
 
 import (
 	"encoding/base64"
@@ -12,12 +12,11 @@ import (
 	"github.com/ringback/ringback/store/badger"
 )
 
-func init() {
-	caddycmd.RegisterCommand(caddycmd.Command{
-		Name:  "rotate-key",
-		Usage: "--data <dir> --old-key <placeholder> --new-key <placeholder>",
-		Short: "Changes the key that a task store is encrypted with",
-		Long: `
+var rotateKeyCommand = caddycmd.Command{
+	Name:  "rotate-key",
+	Usage: "--data <dir> --old-key <placeholder> --new-key <placeholder>",
+	Short: "Changes the key that a task store is encrypted with",
+	Long: `
 Changes the encryption_key of the task store in the folder --data, which no
 process may have open: stop ringback first, and start it with the new key.
 
@@ -26,31 +25,30 @@ them as placeholders, {env.NAME} or {file./run/secrets/key}, so that they do
 not show in the list of processes. Without --old-key the store is encrypted from
 now on; without --new-key, no more.
 `,
-		CobraFunc: func(cmd *cobra.Command) {
-			dir := cmd.Flags().String("data", "./ringback-data", "folder of the task store")
-			oldKey := cmd.Flags().String("old-key", "", "the key until now")
-			newKey := cmd.Flags().String("new-key", "", "the key from now on")
-			cmd.Args = cobra.NoArgs
-			cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-				if *oldKey == "" && *newKey == "" {
-					return errors.New("--old-key, --new-key or both are needed")
-				}
-				from, err := storeKey("--old-key", *oldKey)
-				if err != nil {
-					return err
-				}
-				to, err := storeKey("--new-key", *newKey)
-				if err != nil {
-					return err
-				}
-				if err := badger.RotateKey(*dir, from, to); err != nil {
-					return err
-				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "the task store in %s has its new key\n", *dir)
+	CobraFunc: func(cmd *cobra.Command) {
+		dir := cmd.Flags().String("data", "./ringback-data", "folder of the task store")
+		oldKey := cmd.Flags().String("old-key", "", "the key until now")
+		newKey := cmd.Flags().String("new-key", "", "the key from now on")
+		cmd.Args = cobra.NoArgs
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+			if *oldKey == "" && *newKey == "" {
+				return errors.New("--old-key, --new-key or both are needed")
+			}
+			from, err := storeKey("--old-key", *oldKey)
+			if err != nil {
 				return err
 			}
-		},
-	})
+			to, err := storeKey("--new-key", *newKey)
+			if err != nil {
+				return err
+			}
+			if err := badger.RotateKey(*dir, from, to); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the task store in %s has its new key\n", *dir)
+			return err
+		}
+	},
 }
 
 // storeKey is the key that a flag names; nil if it names none.

@@ -1,4 +1,4 @@
-package main
+package commands
 
 import (
 	"bytes"
@@ -22,24 +22,22 @@ import (
 	"github.com/ringback/ringback/task/signature"
 )
 
-func init() {
-	caddycmd.RegisterCommand(caddycmd.Command{
-		Name:  "demo",
-		Short: "Shows a callback from beginning to end, in three seconds",
-		Long: `
+var demoCommand = caddycmd.Command{
+	Name:  "demo",
+	Short: "Shows a callback from beginning to end, in three seconds",
+	Long: `
 Starts a slow backend, a callback receiver and the sidecar on loopback
 addresses, sends one request, and prints what happens as it happens. It leaves
 nothing behind, and fails if the right callback does not come.
 `,
-		CobraFunc: func(cmd *cobra.Command) {
-			cmd.Args = cobra.NoArgs
-			cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-				ctx, cancel := context.WithTimeout(cmd.Context(), demoTimeout)
-				defer cancel()
-				return runDemo(ctx, newStory(cmd.OutOrStdout()), backendDelay)
-			}
-		},
-	})
+	CobraFunc: func(cmd *cobra.Command) {
+		cmd.Args = cobra.NoArgs
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), demoTimeout)
+			defer cancel()
+			return runDemo(ctx, newStory(cmd.OutOrStdout()), backendDelay)
+		}
+	},
 }
 
 const (

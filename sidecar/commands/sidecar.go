@@ -1,4 +1,4 @@
-package main
+package commands
 
 import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -8,12 +8,11 @@ import (
 	"go.uber.org/zap"
 )
 
-func init() {
-	caddycmd.RegisterCommand(caddycmd.Command{
-		Name:  "sidecar",
-		Usage: "--from <address> --to <address>",
-		Short: "Puts callbacks in front of a backend, with no configuration file",
-		Long: `
+var sidecarCommand = caddycmd.Command{
+	Name:  "sidecar",
+	Usage: "--from <address> --to <address>",
+	Short: "Puts callbacks in front of a backend, with no configuration file",
+	Long: `
 Takes requests at --from and passes them to --to. A request that carries a
 callback URL is answered with 202 at once; the backend's answer is POSTed to
 that URL when it is there.
@@ -27,20 +26,19 @@ A secret may be a placeholder: {env.NAME} or {file./run/secrets/callback}.
 
 Pending tasks are in the folder --data, and go on after a restart.
 `,
-		CobraFunc: func(cmd *cobra.Command) {
-			o := new(options)
-			o.register(cmd.Flags())
-			cmd.Args = cobra.NoArgs
-			cmd.Example = "  $ ringback sidecar --from http://127.0.0.1:8080 --to http://127.0.0.1:3000\n" +
-				"  $ ringback sidecar --from example.com --to app:3000 --match '/reports/*' --allow private"
-			cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-				if err := environment(cmd.Flags()); err != nil {
-					return err
-				}
-				return o.run()
+	CobraFunc: func(cmd *cobra.Command) {
+		o := new(options)
+		o.register(cmd.Flags())
+		cmd.Args = cobra.NoArgs
+		cmd.Example = "  $ ringback sidecar --from http://127.0.0.1:8080 --to http://127.0.0.1:3000\n" +
+			"  $ ringback sidecar --from example.com --to app:3000 --match '/reports/*' --allow private"
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+			if err := environment(cmd.Flags()); err != nil {
+				return err
 			}
-		},
-	})
+			return o.run()
+		}
+	},
 }
 
 // run runs the sidecar until a signal ends the process.

@@ -1,4 +1,4 @@
-package main
+package commands
 
 import (
 	"crypto/sha256"
@@ -22,7 +22,7 @@ import (
 func build(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "ringback")
-	out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", binary, "../../cmd/ringback").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return binary
 }

@@ -1,4 +1,4 @@
-package main
+package commands
 
 import (
 	"bytes"
@@ -28,7 +28,7 @@ const patience = 60 * time.Second
 // the real program as a process, race detector included, and kill it.
 func TestMain(m *testing.M) {
 	if os.Getenv("RINGBACK_TEST_MAIN") != "" {
-		main()
+		Main()
 		return
 	}
 	os.Exit(m.Run())
