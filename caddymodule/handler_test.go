@@ -168,6 +168,7 @@ func TestRefusals(t *testing.T) {
 		"itself":       {header: []string{"Callback-Url", "http://" + addr + "/"}, status: 403, problem: task.ProblemForbiddenURL},
 		"error url":    {header: []string{"Callback-Url", hook.url, "Callback-Error-Url", "http://10.0.0.1/"}, status: 403, problem: task.ProblemForbiddenURL, detail: "Callback-Error-Url"},
 		"bad header":   {header: []string{"Callback-Url", hook.url, "Callback-Format", "xml"}, status: 400, problem: task.ProblemBadHeader},
+		"unknown":      {header: []string{"Callback-Url", hook.url, "Callback-Erorr-Url", hook.url}, status: 400, problem: task.ProblemBadHeader, detail: "did you mean Callback-Error-Url?"},
 		"upgrade":      {header: []string{"Callback-Url", hook.url, "Connection", "Upgrade", "Upgrade", "websocket"}, status: 501, problem: task.ProblemNotAsync},
 		"large":        {method: "POST", body: strings.Repeat("x", 1025), header: []string{"Callback-Url", hook.url}, status: 413, problem: task.ProblemBodyTooLarge},
 		"error answer": {header: []string{"Callback-Url", ""}, status: 200},

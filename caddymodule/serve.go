@@ -112,7 +112,7 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, in intake, confli
 		}
 	}
 	now := time.Now()
-	client, err := task.ParseHeaders(r.Header, now)
+	client, err := task.ParseHeaders(r.Header, now, h.finder.Headers()...)
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,9 @@ func parseFrom(from string) (origin, error) {
 	if a.Path != "" && a.Path != "/" {
 		return origin{}, fmt.Errorf("--from is %q: it can't have a path; use --match for that", from)
 	}
+	if isPort(a.Host) { // and no domain
+		return origin{}, fmt.Errorf("--from is %q: a port alone is written :%s", from, a.Host)
+	}
 	ip, notIP := netip.ParseAddr(strings.Trim(a.Host, "[]"))
 	local := a.Host == "" || a.Host == "localhost" || notIP == nil
 	o := origin{https: a.Scheme == "https" || a.Scheme == "" && !local && a.Port != strconv.Itoa(caddyhttp.DefaultHTTPPort)}
@@ -60,6 +63,9 @@ func parseFrom(from string) (origin, error) {
 	}
 	return o, nil
 }
+
+// isPort says that a host is just a number.
+func isPort(host string) bool { return host != "" && strings.Trim(host, "0123456789") == "" }
 
 // parseTo reads all --to into addresses to dial, and whether by TLS.
 func parseTo(to []string) (dial []string, https bool, err error) {
@@ -94,6 +100,9 @@ func parseUpstream(text string) (dial string, https bool, err error) {
 		return "", false, fmt.Errorf("it can only have a scheme, a host and a port: the path comes from the request")
 	}
 	host, port := u.Hostname(), u.Port()
+	if isPort(host) {
+		return "", false, fmt.Errorf("a port alone is written :%s", host)
+	}
 	if host == "" {
 		host = "localhost"
 	}

@@ -3,6 +3,7 @@ package commands
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ringback/ringback/caddymodule"
+	"github.com/ringback/ringback/suggest"
 	"github.com/ringback/ringback/task/destination"
 	"github.com/ringback/ringback/task/signature"
 	"github.com/ringback/ringback/task/urlfrom"
@@ -66,11 +68,14 @@ func (o *options) register(flags *pflag.FlagSet) {
 }
 
 // environment sets the flags that were not given from the variables
-// RINGBACK_FROM, RINGBACK_URL_FROM and so on. Lists have commas or spaces.
+// RINGBACK_FROM, RINGBACK_URL_FROM and so on. Lists have commas or spaces. A
+// variable that looks like one of these, misspelt, is an error.
 func environment(flags *pflag.FlagSet) error {
 	var err error
+	var names []string
 	flags.VisitAll(func(f *pflag.Flag) {
-		name := "RINGBACK_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		name := variablePrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		names = append(names, name)
 		text := os.Getenv(name)
 		if f.Changed || text == "" || err != nil {
 			return
@@ -84,7 +89,37 @@ func environment(flags *pflag.FlagSet) error {
 			err = fmt.Errorf("%s is %q: %w", name, text, err)
 		}
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		rest, ok := strings.CutPrefix(name, variablePrefix)
+		if !ok || slices.Contains(names, name) || kubernetes(rest) {
+			continue // others may have a use, in placeholders for example
+		}
+		if nearest := suggest.Nearest(rest, trimmed(names)); nearest != "" {
+			return fmt.Errorf("%s is no option; did you mean %s%s?", name, variablePrefix, nearest)
+		}
+	}
+	return nil
+}
+
+const variablePrefix = "RINGBACK_"
+
+// kubernetes says that a variable is one that Kubernetes sets for a service of
+// the name ringback.
+func kubernetes(rest string) bool {
+	return rest == "PORT" || strings.HasPrefix(rest, "PORT_") || strings.HasPrefix(rest, "SERVICE_")
+}
+
+// trimmed are the names without their prefix, which would make all alike.
+func trimmed(names []string) []string {
+	short := make([]string, len(names))
+	for i, name := range names {
+		short[i] = strings.TrimPrefix(name, variablePrefix)
+	}
+	return short
 }
 
 // limits are the options that are written as sizes and durations.

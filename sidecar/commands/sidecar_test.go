@@ -44,7 +44,7 @@ func TestFrom(t *testing.T) {
 		require.NoError(t, err, from)
 		require.Equal(t, want, got, from)
 	}
-	for _, from := range []string{"ftp://x", "http://x/path", "https://:443", "http://x:99999"} {
+	for _, from := range []string{"ftp://x", "http://x/path", "https://:443", "http://x:99999", "8080", "http://8080", "8080:80"} {
 		_, err := parseFrom(from)
 		require.ErrorContains(t, err, "--from", from)
 	}
@@ -77,6 +77,8 @@ func TestTo(t *testing.T) {
 func TestFlagErrors(t *testing.T) {
 	for args, want := range map[string]string{
 		"--to x":                                "--from is missing",
+		"--from 8080 --to x":                    `--from is "8080": a port alone is written :8080`,
+		"--from :1 --to 3000":                   `--to is "3000": a port alone is written :3000`,
 		"--from :1":                             "--to is missing",
 		"--from 127.0.0.1:81 --to localhost:81": `--to is "localhost:81", which is where --from takes requests`,
 		"--from :81 --to x:81 --to http://[::1]:81":   `--to is "http://[::1]:81", which is where --from takes requests`,
@@ -128,6 +130,23 @@ func TestEnvironment(t *testing.T) {
 	require.Equal(t, 3, o.concurrency)
 	require.Equal(t, "5MiB", o.maxBody)
 	require.True(t, o.debug)
+
+	for name, want := range map[string]string{
+		"RINGBACK_TIMOUT": "RINGBACK_TIMOUT is no option; did you mean RINGBACK_TIMEOUT?", "RINGBACK_SECRETS": "did you mean RINGBACK_SECRET?",
+		"RINGBACK_MAXBODY": "did you mean RINGBACK_MAX_BODY?", "RINGBACK_FORM": "did you mean RINGBACK_FROM?",
+		"RINGBACK_PORT": "", "RINGBACK_PORT_80_TCP_ADDR": "", "RINGBACK_SERVICE_HOST": "", "RINGBACK_OF_MY_OWN": "", "RINGBACKUP": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, "1")
+			flags := pflag.NewFlagSet("sidecar", pflag.ContinueOnError)
+			new(options).register(flags)
+			if err := environment(flags); want == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, want)
+			}
+		})
+	}
 
 	t.Setenv("RINGBACK_CONCURRENCY", "many")
 	flags := pflag.NewFlagSet("sidecar", pflag.ContinueOnError)

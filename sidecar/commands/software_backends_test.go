@@ -171,7 +171,7 @@ func TestBackendGetsTheRequest(t *testing.T) {
 			"Prefer":                        {"respond-async, return=minimal"},
 			"Callback-Events":               {"completed"},
 			"Callback-Header-Authorization": {"Basic receiver"},
-			"Callback-Unknown":              {"x"},
+			"Callback-Task-Id":              {"of another"},
 		}
 		return r
 	}
