@@ -26,15 +26,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	inHead, conflict := h.finder.InHead(r.Header, r.URL.RawQuery)
 	wantsBody := h.finder.WantsBody(r.Header)
 	if inHead == "" && conflict == nil && !wantsBody && len(r.Header["Prefer"]) == 0 {
+		h.logPassing(r, scanned{})
 		return next.ServeHTTP(w, r)
 	}
 	if inHead == "" && !takeable(r) || r.Context().Value(backgroundKey{}) != nil {
 		return next.ServeHTTP(w, r)
 	}
+	var s scanned
 
 	in := intake{callbackURL: inHead, rest: r.Body}
 	if wantsBody && conflict == nil {
-		if s, ok := scan(r, h.ScanLimit); ok {
+		var ok bool
+		if s, ok = scan(r, h.ScanLimit); ok {
 			in.rest = s.body(r.Body)
 			if s.whole {
 				in.body, in.whole = s.read, true
@@ -49,6 +52,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		async, _ := task.ParsePrefer(r.Header)
 		switch {
 		case !async, h.NoPoll && h.DefaultURL == "", strings.HasPrefix(r.URL.Path, h.TasksPath):
+			h.logPassing(r, s)
 			r.Body = in.rest
 			return next.ServeHTTP(w, r)
 		}

@@ -19,6 +19,7 @@ func TestForgeable(t *testing.T) {
 	}{
 		"query":            {header: http.Header{}, want: true},
 		"form":             {header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, found: Found{URL: u}, want: true},
+		"json as form":     {header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, found: Found{URL: u}, want: true},
 		"multipart":        {header: http.Header{"Content-Type": {"multipart/form-data; boundary=b"}}, found: Found{URL: u}, want: true},
 		"json":             {header: http.Header{"Content-Type": {"application/json"}}, found: Found{URL: u}},
 		"query, json":      {header: http.Header{"Content-Type": {"application/json"}}, want: true},
