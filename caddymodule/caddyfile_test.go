@@ -50,6 +50,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		"sign rfc9421 k\npoll on":                  `sign needs a secret to sign with: add one with the secret subdirective, at Caddyfile:3`,
 		"response_headers X Set-Cookie":            `response_headers: Set-Cookie can't be sent with callbacks: it is for the client only, at Caddyfile:3`,
 		"tasks_path jobs":                          `tasks_path is "jobs": want a path that begins with a slash`,
+		"tasks_path `/a\"b`":                       `tasks_path is "/a\"b": want a path that begins with a slash`,
 		"delivery_timeout {\n}":                    `delivery_timeout wants a value, at Caddyfile:3`,
 		"}\ncallback_tasks x {":                    `unexpected "x"`,
 		"}\ncallback_tasks {\npaht /x":             `unknown subdirective "paht" of callback_tasks; did you mean path?, at Caddyfile:5`,

@@ -314,7 +314,7 @@ func cleanTasksPath(path string) (string, error) {
 	if path == "" {
 		return DefaultTasksPath, nil
 	}
-	if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "*?#{} ") {
+	if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "*?#{}\"\\<> ") {
 		return "", fmt.Errorf("tasks_path is %q: want a path that begins with a slash, such as %s", path, DefaultTasksPath)
 	}
 	return strings.TrimRight(path, "/") + "/", nil
