@@ -82,7 +82,7 @@ func (h *Handler) wait(w http.ResponseWriter, r *http.Request, engine *task.Engi
 		c.accept(t)
 		return nil
 	}
-	complete := replay(w, r, engine, now, c.accept)
+	complete := replay(w, r, engine, now, c)
 	if !complete || !c.fresh {
 		return nil
 	}
@@ -94,11 +94,11 @@ func (h *Handler) wait(w http.ResponseWriter, r *http.Request, engine *task.Engi
 }
 
 // replay answers with what a task that is done came to, and says whether the
-// client was sent all of it. If it can't be read, accept answers.
-func replay(w http.ResponseWriter, r *http.Request, engine *task.Engine, t *task.Task, accept func(*task.Task)) bool {
+// client was sent all of it. If it can't be read, 202 is the answer.
+func replay(w http.ResponseWriter, r *http.Request, engine *task.Engine, t *task.Task, c waiting) bool {
 	_, response, body, err := engine.Response(r.Context(), t.ID)
 	if err != nil {
-		accept(t)
+		c.accept(t)
 		return false
 	}
 	header := w.Header()
@@ -113,6 +113,9 @@ func replay(w http.ResponseWriter, r *http.Request, engine *task.Engine, t *task
 	}
 	defer body.Close()
 	copyHeader(header, response.Header)
+	if !c.fresh {
+		header.Del("Set-Cookie") // it was for the request before, perhaps another's
+	}
 	if r.Method != http.MethodHead && response.Status != http.StatusNoContent && response.Status != http.StatusNotModified {
 		header.Set("Content-Length", strconv.FormatInt(response.Body.Size, 10))
 	}

@@ -50,14 +50,17 @@ type App struct {
 	// is no such failure: it passes. Default: stay.
 	OnStoreFailure string `json:"on_store_failure,omitempty"`
 
-	ctx      caddy.Context
-	log      *zap.Logger
-	store    Store
-	config   string // of the store and its engine, to see whether it changed
-	handlers []*Handler
-	tasks    []*Tasks
-	bound    map[string]bool // names of handlers that show tasks to their user only; set before ready
+	ctx       caddy.Context
+	log       *zap.Logger
+	store     Store
+	config    string // of the store and its engine, to see whether it changed
+	listeners listeners
+	handlers  []*Handler
+	tasks     []*Tasks
+	bound     map[string]bool     // names of handlers that show tasks to their user only; set before ready
+	listed    map[string][]string // response_headers by the handler's name; set before ready
 
+	started    bool          // Start was called
 	ready      chan struct{} // closed when engine is set
 	engine     atomic.Pointer[task.Engine]
 	shared     *shared
@@ -102,6 +105,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 // Start resolves what follows each handler, opens the store unless the
 // configuration before has, and lets its tasks run.
 func (a *App) Start() error {
+	a.started = true
 	routes, err := a.routes()
 	if err != nil {
 		return err
@@ -163,7 +167,7 @@ func (a *App) running(ctx context.Context) (*task.Engine, error) {
 // a site's http and https servers, for example, each have their own.
 func (a *App) routes() ([]*task.Route, error) {
 	named := make(map[string]backend)
-	a.bound = make(map[string]bool)
+	a.bound, a.listed = make(map[string]bool), make(map[string][]string)
 	for _, h := range a.handlers {
 		if err := h.resolve(); err != nil {
 			return nil, err
@@ -172,6 +176,7 @@ func (a *App) routes() ([]*task.Route, error) {
 			return nil, sameNameError(h.name)
 		}
 		named[h.name] = append(named[h.name], h)
+		a.listed[h.name] = h.ResponseHeaders
 		if h.BindUser {
 			a.bound[h.name] = true
 		}
@@ -185,21 +190,6 @@ func (a *App) routes() ([]*task.Route, error) {
 		routes = append(routes, route)
 	}
 	return routes, nil
-}
-
-// warn tells of what works, but probably not as intended.
-func (a *App) warn() {
-	var unsigned []string
-	for _, h := range a.handlers {
-		if h.signer == nil && !slices.Contains(unsigned, h.name) {
-			unsigned = append(unsigned, h.name)
-		}
-	}
-	if len(unsigned) > 0 {
-		a.log.Warn("callbacks are not signed, so receivers can't tell who sent them: add `secret {env.CALLBACK_SECRET}` to the callback directive (sidecar: --secret)",
-			zap.Strings("names", unsigned))
-	}
-	a.warnUnreachable()
 }
 
 // gracePeriod is how long tasks may go on when the process stops.

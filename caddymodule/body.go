@@ -14,20 +14,24 @@ type scanned struct {
 	err   error // why reading ended before the end; nil if the limit was reached
 }
 
+// firstRead is how many bytes of a body there is room for at first.
+const firstRead = 4 << 10
+
 // scan reads a body up to limit bytes; ok is false if it was not read at all,
 // because it is known to be larger.
 func scan(r *http.Request, limit int64) (s scanned, ok bool) {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 || r.ContentLength > limit {
 		return scanned{}, false
 	}
-	size := int64(512)
+	size := limit + 1
 	if r.ContentLength > 0 {
 		size = r.ContentLength + 1 // one more, so that the read that finds the end has room
 	}
-	s.read = make([]byte, 0, size)
+	// What is announced may never come, so memory is taken as it does.
+	s.read = make([]byte, 0, min(size, firstRead))
 	for int64(len(s.read)) <= limit {
 		if len(s.read) == cap(s.read) {
-			s.read = append(s.read, 0)[:len(s.read)]
+			s.read = append(make([]byte, 0, min(size, 2*int64(cap(s.read)))), s.read...)
 		}
 		n, err := r.Body.Read(s.read[len(s.read):min(int64(cap(s.read)), limit+1)])
 		s.read = s.read[:len(s.read)+n]

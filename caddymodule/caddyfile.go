@@ -25,6 +25,7 @@ func init() {
 //		poll                 on|off
 //		keep_url
 //		scan_limit           <size>|off
+//		allow_origin         <origin...>
 //		allow                <rule...>
 //		only                 <rule...>
 //		credentials
@@ -84,6 +85,13 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return h.checkTogether(at)
 }
 
+// handlerOptions are the subdirectives of callback.
+var handlerOptions = []string{
+	"name", "url_from", "default_url", "poll", "keep_url", "scan_limit", "allow_origin", "allow", "only", "credentials", "proxy",
+	"secret", "secret_for", "sign", "concurrency", "timeout", "attempts", "backoff", "on_interrupted", "max_body", "max_response",
+	"retention", "retry_schedule", "delivery_timeout", "delivery_concurrency", "response_headers", "tasks_path", "bind_user",
+}
+
 // option parses one subdirective.
 func (h *Handler) option(d *caddyfile.Dispenser) (err error) {
 	switch d.Val() {
@@ -102,6 +110,8 @@ func (h *Handler) option(d *caddyfile.Dispenser) (err error) {
 		return flag(d, &h.KeepURL)
 	case "scan_limit":
 		return sizeOrOff(d, &h.ScanLimit)
+	case "allow_origin":
+		return h.allowOrigin(d)
 	case "allow":
 		return h.allow(d)
 	case "only":
@@ -119,7 +129,7 @@ func (h *Handler) option(d *caddyfile.Dispenser) (err error) {
 		if !d.Args(&kind, &h.KeyID) || d.NextArg() || kind != "rfc9421" {
 			return d.Err("want sign rfc9421 <keyid>")
 		}
-		return nil
+		return wrap(d, checkKeyID(h.KeyID))
 	case "concurrency":
 		return number(d, &h.Concurrency)
 	case "timeout":
@@ -161,7 +171,7 @@ func (h *Handler) option(d *caddyfile.Dispenser) (err error) {
 	case "bind_user":
 		return flag(d, &h.BindUser)
 	}
-	return d.Errf("unknown subdirective %q of callback", d.Val())
+	return unknown(d, "callback", handlerOptions)
 }
 
 // parseTasks parses
@@ -198,7 +208,7 @@ func (h *Tasks) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 		default:
-			return d.Errf("unknown subdirective %q of callback_tasks", d.Val())
+			return unknown(d, "callback_tasks", []string{"path", "bind_user"})
 		}
 	}
 	return nil

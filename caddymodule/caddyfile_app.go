@@ -1,16 +1,20 @@
 package caddymodule
 
 import (
+	"strings"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/ringback/ringback/suggest"
 )
 
 // parseApp parses the global option
 //
 //	callback {
-//		store        badger [<dir>] { … } | memory
+//		store        badger [<dir>] { … } | memory | <another module in callback.stores>
 //		grace_period <duration>
 //		max_pending  <n>
 //		retention    <duration>|off
@@ -37,11 +41,11 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
 		switch d.Val() {
 		case "store":
 			if !d.NextArg() {
-				return d.Err("want store badger or store memory")
+				return d.Errf("store wants a kind of store: %s", strings.Join(storeNames(), ", "))
 			}
 			name := d.Val()
 			if _, err := caddy.GetModule("callback.stores." + name); err != nil {
-				return d.Errf("store is %q: want badger or memory", name)
+				return d.Errf("store is %q: want %s%s", name, strings.Join(storeNames(), ", "), suggest.DidYouMean(name, storeNames()))
 			}
 			module, err := caddyfile.UnmarshalModule(d, "callback.stores."+name)
 			if err != nil {
@@ -60,13 +64,21 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
 				err = d.Errf("on_store_failure is %q: want stay or exit", a.OnStoreFailure)
 			}
 		default:
-			err = d.Errf("unknown subdirective %q of the global option callback", d.Val())
+			err = unknown(d, "the global option callback", []string{"store", "grace_period", "max_pending", "retention"})
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// storeNames are the kinds of stores in this binary.
+func storeNames() (names []string) {
+	for _, module := range caddy.GetModules("callback.stores") {
+		names = append(names, module.ID.Name())
+	}
+	return names
 }
 
 // UnmarshalCaddyfile sets up the store from the rest of a store subdirective.
@@ -81,7 +93,10 @@ func (s *BadgerStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		switch d.Val() {
 		case "encryption_key":
-			err = text(d, &s.EncryptionKey)
+			if err = text(d, &s.EncryptionKey); err == nil && !strings.Contains(s.EncryptionKey, "{") {
+				_, err = parseStoreKey(s.EncryptionKey)
+				err = wrap(d, err)
+			}
 		case "max_bytes":
 			err = size(d, &s.MaxBytes)
 		case "min_free":
@@ -89,7 +104,7 @@ func (s *BadgerStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
 		case "memtable_size":
 			err = size(d, &s.MemTableSize)
 		default:
-			err = d.Errf("unknown subdirective %q of store badger", d.Val())
+			err = unknown(d, "store badger", []string{"encryption_key", "max_bytes", "min_free", "memtable_size"})
 		}
 		if err != nil {
 			return err

@@ -37,6 +37,13 @@ func (h *Handler) defaultURL(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+func (h *Handler) allowOrigin(d *caddyfile.Dispenser) error {
+	if err := list(d, &h.AllowOrigins); err != nil {
+		return err
+	}
+	return wrap(d, CheckOrigins(h.AllowOrigins))
+}
+
 func (h *Handler) allow(d *caddyfile.Dispenser) error {
 	if err := list(d, &h.Destinations.Allow); err != nil {
 		return err

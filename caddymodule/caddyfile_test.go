@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
 )
 
@@ -13,6 +15,8 @@ import (
 func TestCaddyfileErrors(t *testing.T) {
 	for line, want := range map[string]string{
 		"nonsense":                                 `unknown subdirective "nonsense" of callback, at Caddyfile:3`,
+		"timout 5m":                                `unknown subdirective "timout" of callback; did you mean timeout?, at Caddyfile:3`,
+		"sign rfc9421 é":                           `sign: the keyid "é" can't be sent in a header: use printable ASCII only, at Caddyfile:3`,
 		"name":                                     `name wants a value, at Caddyfile:3`,
 		"name a b":                                 `name wants one value only, and "b" is another, at Caddyfile:3`,
 		"url_from":                                 `url_from wants one value or more, at Caddyfile:3`,
@@ -32,6 +36,7 @@ func TestCaddyfileErrors(t *testing.T) {
 		"on_interrupted stop":                      `on_interrupted is "stop": want run or fail, at Caddyfile:3`,
 		"sign rfc9999 k":                           `want sign rfc9421 <keyid>, at Caddyfile:3`,
 		"secret_for example.com":                   `want secret_for <host> <secret...>, at Caddyfile:3`,
+		"allow_origin app.example.com":             `allow_origin is "app.example.com": want an origin such as https://app.example.com, without a path, or *, at Caddyfile:3`,
 		"allow 10.0.0.1/8":                         "allow 10.0.0.1/8: the range begins at 10.0.0.0: write 10.0.0.0/8 for it, or 10.0.0.1 for the address, at Caddyfile:3",
 		"allow private\nallow x:0":                 `allow x:0: "0" is not a port; want one between 1 and 65535, at Caddyfile:4`,
 		"only *":                                   `only *: it would allow everything; name ranges, or hosts as *.example.com, at Caddyfile:3`,
@@ -45,8 +50,10 @@ func TestCaddyfileErrors(t *testing.T) {
 		"sign rfc9421 k\npoll on":                  `sign needs a secret to sign with: add one with the secret subdirective, at Caddyfile:3`,
 		"response_headers X Set-Cookie":            `response_headers: Set-Cookie can't be sent with callbacks: it is for the client only, at Caddyfile:3`,
 		"tasks_path jobs":                          `tasks_path is "jobs": want a path that begins with a slash`,
+		"tasks_path `/a\"b`":                       `tasks_path is "/a\"b": want a path that begins with a slash`,
 		"delivery_timeout {\n}":                    `delivery_timeout wants a value, at Caddyfile:3`,
 		"}\ncallback_tasks x {":                    `unexpected "x"`,
+		"}\ncallback_tasks {\npaht /x":             `unknown subdirective "paht" of callback_tasks; did you mean path?, at Caddyfile:5`,
 		"}\ncallback_tasks {\nnonsense":            `unknown subdirective "nonsense" of callback_tasks, at Caddyfile:5`,
 		"}\nhandle /x/* {\ncallback {\nattempts 0": `attempts is "0": want a number above 0, at Caddyfile:6`,
 	} {
@@ -66,16 +73,20 @@ func TestCaddyfileErrors(t *testing.T) {
 		require.NoError(t, err, line)
 	}
 	for line, want := range map[string]string{
-		"nonsense":                        `unknown subdirective "nonsense" of the global option callback, at Caddyfile:3`,
-		"store":                           `want store badger or store memory, at Caddyfile:3`,
-		"store nothing":                   `store is "nothing": want badger or memory, at Caddyfile:3`,
-		"store badger a b":                `wrong argument count or unexpected line ending after 'b', at Caddyfile:3`,
-		"store badger {\nx\n}":            `unknown subdirective "x" of store badger, at Caddyfile:4`,
-		"store badger {\nmax_bytes 1Q\n}": `max_bytes is "1Q": want a size such as 10MiB, at Caddyfile:4`,
-		"store memory {\nx\n}":            `store memory has no options, at Caddyfile:4`,
-		"on_store_failure maybe":          `on_store_failure is "maybe": want stay or exit, at Caddyfile:3`,
-		"max_pending -5":                  `max_pending is "-5": want a number above 0, at Caddyfile:3`,
-		"grace_period x":                  `grace_period is "x": want a duration above 0`,
+		"grace_perod 5s":                         `unknown subdirective "grace_perod" of the global option callback; did you mean grace_period?, at Caddyfile:3`,
+		"store bager":                            `store is "bager": want badger, memory, other; did you mean badger?, at Caddyfile:3`,
+		"store badger {\nmin_fre 1\n}":           `unknown subdirective "min_fre" of store badger; did you mean min_free?, at Caddyfile:4`,
+		"store badger {\nencryption_key AAAA\n}": `encryption_key has 3 bytes: want 16, 24 or 32, as ` + "`openssl rand -base64 32`" + ` makes, at Caddyfile:4`,
+		"nonsense":                               `unknown subdirective "nonsense" of the global option callback, at Caddyfile:3`,
+		"store":                                  `store wants a kind of store: badger, memory, other, at Caddyfile:3`,
+		"store nothing":                          `store is "nothing": want badger, memory, other, at Caddyfile:3`,
+		"store badger a b":                       `wrong argument count or unexpected line ending after 'b', at Caddyfile:3`,
+		"store badger {\nx\n}":                   `unknown subdirective "x" of store badger, at Caddyfile:4`,
+		"store badger {\nmax_bytes 1Q\n}":        `max_bytes is "1Q": want a size such as 10MiB, at Caddyfile:4`,
+		"store memory {\nx\n}":                   `store memory has no options, at Caddyfile:4`,
+		"on_store_failure maybe":                 `on_store_failure is "maybe": want stay or exit, at Caddyfile:3`,
+		"max_pending -5":                         `max_pending is "-5": want a number above 0, at Caddyfile:3`,
+		"grace_period x":                         `grace_period is "x": want a duration above 0`,
 	} {
 		t.Run(line, func(t *testing.T) {
 			_, err := adapt("{\ncallback {\n" + line + "\n}\n}\nhttp://:8080 {\nrespond x\n}")
@@ -88,7 +99,7 @@ func TestCaddyfileErrors(t *testing.T) {
 func TestValidateErrors(t *testing.T) {
 	t.Setenv("RINGBACK_TEST_SHORT", "short")
 	for line, want := range map[string]string{
-		"secret {env.RINGBACK_TEST_NO}":                        "{env.RINGBACK_TEST_NO}",
+		"secret {env.RINGBACK_TEST_NO}":                        "secret: {env.RINGBACK_TEST_NO} has no value: is the variable set, the file there and not empty?",
 		"secret {env.RINGBACK_TEST_SHORT}":                     "bytes",
 		"default_url http://example.com/":                      "default_url: plain http is not allowed there: use https, or add `allow example.com`",
 		"default_url https://10.0.0.1/":                        "default_url: callbacks to 10.0.0.1 are not allowed: only public addresses may be called",
@@ -164,6 +175,7 @@ func TestCaddyfile(t *testing.T) {
 			poll off
 			keep_url
 			scan_limit off
+			allow_origin https://app.example.com *
 			allow private http
 			allow 10.1.2.3:80
 			only *.example.com
@@ -209,6 +221,7 @@ func TestCaddyfile(t *testing.T) {
 		{"match": [{"path": ["/a/*"]}], "handle": [{
 			"handler": "callback", "name": "n", "url_from": ["$request.header.x", "$request.query.y"],
 			"default_url": "https://example.com/", "no_poll": true, "keep_url": true, "scan_limit": -1,
+			"allow_origins": ["https://app.example.com", "*"],
 			"destinations": {"allow": ["private", "http", "10.1.2.3:80"], "only": ["*.example.com"],
 				"credentials": true, "proxy": "environment"},
 			"secrets": ["{env.S}", "{file./s}"], "host_secrets": {"example.com": ["a-secret-of-their-own"]}, "key_id": "k",
@@ -228,4 +241,34 @@ func TestExample(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	t.Setenv("CALLBACK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	require.NoError(t, validate(string(example)))
+}
+
+// otherStore is a store that somebody else made.
+type otherStore struct{ MemoryStore }
+
+// CaddyModule returns the Caddy module information.
+func (*otherStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "callback.stores.other", New: func() caddy.Module { return new(otherStore) }}
+}
+
+func init() { caddy.RegisterModule(new(otherStore)) }
+
+// Any store that is in the binary can be used in a Caddyfile.
+func TestOtherStores(t *testing.T) {
+	require.NoError(t, validate(global("store other")+"http://:8080 {\ncallback\nrespond x\n}"))
+}
+
+// The list of subdirectives, which suggestions are made from, has all of them.
+func TestHandlerOptions(t *testing.T) {
+	for _, option := range handlerOptions {
+		_, err := adapt("http://:8080 {\ncallback {\n" + option + " a b c d\n}\n}")
+		if err != nil {
+			require.NotContains(t, err.Error(), "unknown subdirective")
+		}
+	}
+	source, err := os.ReadFile("caddyfile.go")
+	require.NoError(t, err)
+	body := string(source)[strings.Index(string(source), "func (h *Handler) option("):]
+	body = body[:strings.Index(body, "\n}\n")]
+	require.Equal(t, len(handlerOptions), strings.Count(body, "\tcase \""))
 }

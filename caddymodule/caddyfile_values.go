@@ -7,7 +7,14 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
+
+	"github.com/ringback/ringback/suggest"
 )
+
+// unknown is the error for a subdirective that there is not.
+func unknown(d *caddyfile.Dispenser, of string, known []string) error {
+	return d.Errf("unknown subdirective %q of %s%s", d.Val(), of, suggest.DidYouMean(d.Val(), known))
+}
 
 // text parses the one argument of a subdirective.
 func text(d *caddyfile.Dispenser, to *string) error {

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -58,6 +57,10 @@ type Handler struct {
 	// callback URL. A larger one passes. Default: 1 MiB. Negative: none is.
 	ScanLimit int64 `json:"scan_limit,omitempty"`
 
+	// AllowOrigins lists origins, such as https://app.example.com, whose pages may
+	// send a callback URL in the query or in a form as the site's own pages may;
+	// * is every one, and every request that does not say where it comes from.
+	AllowOrigins []string `json:"allow_origins,omitempty"`
 	// Destinations says which callback URLs may be called. Default: https to
 	// public addresses.
 	Destinations destination.Rules `json:"destinations,omitzero"`
@@ -91,12 +94,13 @@ type Handler struct {
 	// DeliveryConcurrency is how many deliveries to one host run at once. Default: 16.
 	DeliveryConcurrency int `json:"delivery_concurrency,omitempty"`
 	// ResponseHeaders are names of backend response headers that travel with
-	// the callback, besides those that describe the body.
+	// the callback and the result, besides those that describe the body.
 	ResponseHeaders []string `json:"response_headers,omitempty"`
 
 	// BindUser shows the tasks of this handler only to the authenticated user
-	// whose request it was, at whichever tasks endpoint. Authentication must
-	// precede the handler, and the endpoint, in their routes.
+	// whose request it was, at whichever tasks endpoint: those that it takes from
+	// now on for good, earlier ones as long as a handler of this name says so.
+	// Authentication must precede the handler, and the endpoint, in their routes.
 	BindUser bool `json:"bind_user,omitempty"`
 	// TasksPath is where the callback_tasks handler of this site is, for the
 	// URLs in the 202. Default: /.callback/tasks/.
@@ -109,14 +113,14 @@ type Handler struct {
 	log       *zap.Logger
 	finder    *urlfrom.Finder
 	policy    *destination.Policy
+	origins   []string // AllowOrigins as browsers send them
 	transport *transport
 	signer    task.Signer
-	own       sync.Once // sets ownAddrs
-	ownAddrs  []netip.AddrPort
 
 	// Set by resolve, when the app starts.
 	name         string
 	tail         caddyhttp.Handler
+	scopes       []errorScope
 	groups       map[string]struct{} // of routes in the tail
 	placeholders []string            // that a task keeps
 	alike        string              // the same for handlers that do the same
@@ -153,7 +157,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		places = append(places, place)
 	}
 	h.finder = urlfrom.New(places)
-	if h.policy, err = destination.New(h.Destinations, destination.Options{Own: h.listeners}); err != nil {
+	if h.policy, err = destination.New(h.Destinations, destination.Options{Own: func() []netip.AddrPort { return h.app.listeners.get(h.http) }}); err != nil {
 		return err
 	}
 	h.transport = &transport{Transport: h.policy.Transport()}
@@ -164,6 +168,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		if err := checkDefaultURL(h.DefaultURL, h.Destinations); err != nil {
 			return err
 		}
+	}
+	if err := CheckOrigins(h.AllowOrigins); err != nil {
+		return err
+	}
+	for _, origin := range h.AllowOrigins {
+		h.origins = append(h.origins, normalOrigin(origin))
 	}
 	if h.ScanLimit == 0 {
 		h.ScanLimit = DefaultScanLimit
@@ -279,7 +289,11 @@ func (h *Handler) resolve() error {
 		return errors.New("callback can't be in handle_errors or another place that is not a route of the site: " +
 			"it would not see what answers the request")
 	}
-	h.tail = at.tail()
+	if name := severally(h.server, h); name != "" && !at.mayAnswer(h.server) {
+		return fmt.Errorf("the named route %q, in which callback is, is invoked from several places, and nothing in it answers: "+
+			"put what answers into the named route, after callback, or a callback into each of these places", name)
+	}
+	h.tail, h.scopes = at.tail(), at.errorScopes(h.server)
 	h.groups = at.groups()
 	h.addPlaceholders()
 	h.name = h.Name
@@ -301,7 +315,7 @@ func cleanTasksPath(path string) (string, error) {
 	if path == "" {
 		return DefaultTasksPath, nil
 	}
-	if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "*?#{} ") {
+	if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "*?#{}\"\\<> ") {
 		return "", fmt.Errorf("tasks_path is %q: want a path that begins with a slash, such as %s", path, DefaultTasksPath)
 	}
 	return strings.TrimRight(path, "/") + "/", nil

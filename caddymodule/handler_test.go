@@ -168,6 +168,7 @@ func TestRefusals(t *testing.T) {
 		"itself":       {header: []string{"Callback-Url", "http://" + addr + "/"}, status: 403, problem: task.ProblemForbiddenURL},
 		"error url":    {header: []string{"Callback-Url", hook.url, "Callback-Error-Url", "http://10.0.0.1/"}, status: 403, problem: task.ProblemForbiddenURL, detail: "Callback-Error-Url"},
 		"bad header":   {header: []string{"Callback-Url", hook.url, "Callback-Format", "xml"}, status: 400, problem: task.ProblemBadHeader},
+		"unknown":      {header: []string{"Callback-Url", hook.url, "Callback-Erorr-Url", hook.url}, status: 400, problem: task.ProblemBadHeader, detail: "did you mean Callback-Error-Url?"},
 		"upgrade":      {header: []string{"Callback-Url", hook.url, "Connection", "Upgrade", "Upgrade", "websocket"}, status: 501, problem: task.ProblemNotAsync},
 		"large":        {method: "POST", body: strings.Repeat("x", 1025), header: []string{"Callback-Url", hook.url}, status: 413, problem: task.ProblemBodyTooLarge},
 		"error answer": {header: []string{"Callback-Url", ""}, status: 200},
@@ -296,4 +297,36 @@ func TestTrailer(t *testing.T) {
 	saw := backend.next(t)
 	require.Equal(t, "hello", saw.Body)
 	require.Equal(t, "abc", saw.Trailer.Get("X-Checksum"))
+}
+
+// A client can neither have the headers removed that tell the backend about
+// the task, nor send its own in their place.
+func TestTaskHeadersAreOurs(t *testing.T) {
+	backend, hook := newBackend(t, "b", nil), newReceiver(t)
+	for _, option := range []string{"", "keep_url"} {
+		t.Run(option, func(t *testing.T) {
+			addr := serve(t, site(backend.addr, option))
+			answer := raw(t, addr, "POST /x HTTP/1.1\r\nHost: "+addr+"\r\nCallback-Url: "+hook.url+"\r\n"+
+				"Connection: close, Callback-Task-Id,callback-attempt\r\nConnection: Idempotency-Key\r\nConnection: X-Hop\r\nX-Hop: 1\r\n"+
+				"Callback-Task-Id: forged\r\nTransfer-Encoding: chunked\r\n"+
+				"Trailer: Callback-Task-Id, Callback-Attempt, Idempotency-Key, Callback-Url, X-Checksum\r\n\r\n"+
+				"5\r\nhello\r\n0\r\nCallback-Task-Id: forged\r\nCallback-Attempt: 9\r\nIdempotency-Key: forged\r\n"+
+				"Callback-Url: http://127.0.0.1/\r\nX-Checksum: abc\r\n\r\n")
+			require.Contains(t, answer, "202 Accepted")
+			saw := backend.next(t)
+			id := saw.Header.Get("Callback-Task-Id")
+			_, err := task.ParseID(id)
+			require.NoError(t, err)
+			require.Equal(t, "1", saw.Header.Get("Callback-Attempt"))
+			require.Equal(t, id, saw.Header.Get("Idempotency-Key"))
+			require.Empty(t, saw.Header.Get("X-Hop"), "the client's own business")
+			for _, name := range taskHeaders {
+				require.Empty(t, saw.Trailer[name])
+			}
+			if option == "" {
+				require.Empty(t, saw.Trailer["Callback-Url"])
+			}
+			require.Equal(t, "abc", saw.Trailer.Get("X-Checksum"))
+		})
+	}
 }

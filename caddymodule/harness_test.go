@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -68,6 +70,25 @@ func load(t *testing.T, caddyfile string) {
 	config, err := adapt(caddyfile)
 	require.NoError(t, err)
 	require.NoError(t, caddy.Load(config, true))
+	settle(t)
+}
+
+// settle waits until no configuration but the running one listens. Caddy closes
+// the listeners of the one before, and of one that failed to start, a moment
+// after that: a connection that is made to one of these then is reset.
+func settle(t *testing.T) {
+	t.Helper()
+	client.CloseIdleConnections()
+	require.Eventually(t, func() bool {
+		seen := make(map[netip.AddrPort]bool)
+		for _, address := range listeningSockets() {
+			if seen[address] {
+				return false
+			}
+			seen[address] = true
+		}
+		return true
+	}, patience, time.Millisecond)
 }
 
 // serve runs a Caddyfile until the test is over. In it, ADDR is an address to
@@ -164,6 +185,21 @@ type receiver struct {
 	came chan seen
 }
 
+// elsewhere are the addresses of receivers, which are in this process but must
+// not be taken for listeners of Caddy.
+var elsewhere sync.Map
+
+func init() {
+	sockets = func() (own []netip.AddrPort) {
+		for _, address := range listeningSockets() {
+			if _, ok := elsewhere.Load(address); !ok {
+				own = append(own, address)
+			}
+		}
+		return own
+	}
+}
+
 func newReceiver(t *testing.T) *receiver {
 	t.Helper()
 	r := &receiver{came: make(chan seen, 100)}
@@ -171,6 +207,7 @@ func newReceiver(t *testing.T) *receiver {
 		r.came <- see("receiver", req)
 	}))
 	t.Cleanup(server.Close)
+	elsewhere.Store(netip.MustParseAddrPort(server.Listener.Addr().String()), true)
 	r.url = server.URL + "/hook"
 	return r
 }

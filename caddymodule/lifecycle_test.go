@@ -120,6 +120,7 @@ func TestReload(t *testing.T) {
 	broken, err := adapt(config(old.addr) + "\nhttp://:1 {\nbind 192.0.2.1\n}")
 	require.NoError(t, err)
 	require.Error(t, caddy.Load(broken, true))
+	settle(t)
 	post()
 	fresh.next(t)
 	require.Equal(t, "answer of fresh", hook.next(t).Body)

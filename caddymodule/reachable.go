@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"context"
+	"net"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
@@ -38,17 +40,23 @@ func (a *App) reachable(h *Handler) bool {
 		}
 		// A prefix that is stripped on the way is part of the path that clients
 		// are told, and handlers that share the way share the prefix.
-		if there.matches(h.TasksPath, hostOf(at), at) {
+		if there.matches(probe(h.server, h.TasksPath+task.ID{}.String(), hostOf(at)), at) {
 			return true
 		}
 	}
 	return false
 }
 
-// matches says that a GET for a task comes by this way. Steps that other
-// shares are taken for granted, if a handler on them changes the path.
-func (p position) matches(path, host string, other position) bool {
-	r := probe(path+task.ID{}.String(), host)
+// matches says that a request comes by this way. Steps that other shares are
+// taken for granted, if a handler on them changes the path.
+func (p position) matches(r *http.Request, other position) (matches bool) {
+	defer func() {
+		// A matcher that can't do with a request without a connection says nothing
+		// about it; that is no reason not to start.
+		if recover() != nil {
+			matches = true
+		}
+	}()
 	for i, s := range p {
 		shared := i < len(other) && len(other) > 1 && i < len(other)-1 && sameRoute(s, other[i])
 		if shared && s.stripsPath() {
@@ -96,12 +104,20 @@ func hostOf(p position) string {
 	return "localhost"
 }
 
-// probe is a request to try matchers with.
-func probe(path, host string) *http.Request {
+// probe is a request to try matchers with, as the server would have got it.
+func probe(server *caddyhttp.Server, path, host string) *http.Request {
 	r, err := http.NewRequest(http.MethodGet, path, nil)
 	if err != nil { // a path that was checked
 		r = &http.Request{Method: http.MethodGet, URL: parseURL(path), Header: make(http.Header)}
 	}
 	r.Host, r.RequestURI, r.RemoteAddr = host, path, "127.0.0.1:1"
-	return caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, nil)
+	local := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
+	for _, listen := range server.Listen {
+		if addresses := addrPorts(listen); len(addresses) > 0 {
+			local.Port = int(addresses[0].Port())
+			break
+		}
+	}
+	r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(local)))
+	return caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, server)
 }

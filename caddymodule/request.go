@@ -5,7 +5,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/textproto"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -143,6 +145,9 @@ func (h *Handler) rebuild(ctx context.Context, call *task.Call, w http.ResponseW
 	if len(kept.Trailer) > 0 {
 		// Trailers can only be sent after a chunked body.
 		r.Trailer = kept.Trailer.Clone()
+		for _, name := range taskHeaders {
+			delete(r.Trailer, name)
+		}
 		r.ContentLength = -1
 		r.Body = call.Body
 		r.TransferEncoding = []string{"chunked"}
@@ -187,6 +192,9 @@ func backendHeader(call *task.Call) http.Header {
 		all = append(all, values...)
 		header[name] = all[begin:len(all):len(all)]
 	}
+	if values, ok := header["Connection"]; ok {
+		header["Connection"] = withoutTaskHeaders(values)
+	}
 	id := call.TaskID.String()
 	header[task.HeaderTaskID] = []string{id}
 	header[task.HeaderAttempt] = []string{strconv.Itoa(call.Attempt)}
@@ -197,6 +205,25 @@ func backendHeader(call *task.Call) http.Header {
 		header["Content-Length"] = []string{strconv.FormatInt(call.Request.Body.Size, 10)}
 	}
 	return header
+}
+
+// taskHeaders are the headers that tell the backend about the task.
+var taskHeaders = []string{task.HeaderTaskID, task.HeaderAttempt, task.HeaderIdempotencyKey}
+
+// withoutTaskHeaders are the values of a client's Connection header without
+// the names of taskHeaders: proxies remove what is named there.
+func withoutTaskHeaders(connection []string) []string {
+	var out []string
+	for _, line := range connection {
+		options := strings.Split(line, ",")
+		options = slices.DeleteFunc(options, func(option string) bool {
+			return slices.Contains(taskHeaders, textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(option)))
+		})
+		if len(options) > 0 {
+			out = append(out, strings.Join(options, ","))
+		}
+	}
+	return out
 }
 
 // parseURL reads a URL that url.URL wrote. A path that begins with two

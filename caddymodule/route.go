@@ -41,11 +41,16 @@ func (h *Handler) newRoute(b task.Backend, retention time.Duration) *task.Route 
 
 // call has the handlers that follow answer a kept request.
 func (h *Handler) call(ctx context.Context, call *task.Call, w http.ResponseWriter) error {
-	err := h.tail.ServeHTTP(w, h.rebuild(ctx, call, w))
+	out := &written{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
+	r := h.rebuild(ctx, call, out)
+	err := h.tail.ServeHTTP(out, r)
 	if err == nil {
 		return nil
 	}
 	backend := &task.BackendError{Err: err, NoHandler: errors.Is(err, errNoHandler), NotSent: notSent(err)}
+	if !backend.NoHandler && !out.head && ctx.Err() == nil {
+		backend.Answered = h.answerError(out, r, err)
+	}
 	if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
 		backend.Status = he.StatusCode
 	}

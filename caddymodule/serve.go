@@ -26,15 +26,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	inHead, conflict := h.finder.InHead(r.Header, r.URL.RawQuery)
 	wantsBody := h.finder.WantsBody(r.Header)
 	if inHead == "" && conflict == nil && !wantsBody && len(r.Header["Prefer"]) == 0 {
+		h.logPassing(r, scanned{})
 		return next.ServeHTTP(w, r)
 	}
 	if inHead == "" && !takeable(r) || r.Context().Value(backgroundKey{}) != nil {
 		return next.ServeHTTP(w, r)
 	}
+	var s scanned
 
 	in := intake{callbackURL: inHead, rest: r.Body}
 	if wantsBody && conflict == nil {
-		if s, ok := scan(r, h.ScanLimit); ok {
+		var ok bool
+		if s, ok = scan(r, h.ScanLimit); ok {
 			in.rest = s.body(r.Body)
 			if s.whole {
 				in.body, in.whole = s.read, true
@@ -49,10 +52,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		async, _ := task.ParsePrefer(r.Header)
 		switch {
 		case !async, h.NoPoll && h.DefaultURL == "", strings.HasPrefix(r.URL.Path, h.TasksPath):
+			h.logPassing(r, s)
 			r.Body = in.rest
 			return next.ServeHTTP(w, r)
 		}
-		in.callbackURL = h.DefaultURL // or none: the client polls
+		in.callbackURL, in.ours = h.DefaultURL, true // or none: the client polls
 	}
 	if err := h.take(w, r, in, conflict); err != nil {
 		h.refuse(w, r, err)
@@ -67,6 +71,7 @@ type backgroundKey struct{}
 // intake is what the handler has read of a request that it takes.
 type intake struct {
 	callbackURL string        // empty: the client polls
+	ours        bool          // callbackURL is not the client's
 	rest        io.ReadCloser // the body, also if part of it was read before
 	body        []byte        // the whole body, if whole
 	whole       bool
@@ -105,8 +110,13 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, in intake, confli
 	case conflict != nil:
 		return task.NewProblem(http.StatusBadRequest, task.ProblemBadCallbackURL, conflict.Error())
 	}
+	if !in.ours && h.finder.Forgeable(r.Header, in.found) {
+		if err := h.checkSite(r); err != nil {
+			return err
+		}
+	}
 	now := time.Now()
-	client, err := task.ParseHeaders(r.Header, now)
+	client, err := task.ParseHeaders(r.Header, now, h.finder.Headers()...)
 	if err != nil {
 		return err
 	}
@@ -124,12 +134,16 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request, in intake, confli
 		Route:         h.route,
 		Body:          in.rest,
 		ContentLength: r.ContentLength,
-		Trailer:       func() http.Header { return r.Trailer },
+		Trailer:       func() http.Header { return h.trailer(r) },
 		CallbackURL:   in.callbackURL,
 		Client:        client,
 		Owner:         owner(r),
+		Bound:         h.BindUser,
 		TraceParent:   r.Header.Get("Traceparent"),
 		Hold:          client.Wait > 0,
+	}
+	if client.IdempotencyKey != "" {
+		a.Credentials = credentials(r)
 	}
 	if r.Body == nil {
 		a.Body = nil
@@ -200,6 +214,15 @@ func (h *Handler) prepare(r *http.Request, in intake, a *task.Acceptance) *task.
 		a.Body, a.Whole = nil, body
 	}
 	return h.keep(r, header, query)
+}
+
+// trailer is what is kept of the request's trailer.
+func (h *Handler) trailer(r *http.Request) http.Header {
+	trailer := r.Trailer.Clone()
+	if !h.KeepURL {
+		h.finder.RemoveHeader(trailer)
+	}
+	return trailer
 }
 
 // otherPreferences are the values of Prefer without respond-async and wait,

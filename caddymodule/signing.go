@@ -41,14 +41,16 @@ func (s *Signing) newSigner() (task.Signer, error) {
 		}
 		return nil, nil
 	}
-	repl := caddy.NewReplacer()
-	keys, err := keysOf(repl, s.Secrets)
+	if err := checkKeyID(s.KeyID); err != nil {
+		return nil, err
+	}
+	keys, err := keysOf(s.Secrets)
 	if err != nil {
 		return nil, fmt.Errorf("secret: %w", err)
 	}
 	config := signature.Config{Keys: keys, KeyID: s.KeyID, Hosts: make(map[string][]signature.Key)}
 	for host, secrets := range s.HostSecrets {
-		if config.Hosts[host], err = keysOf(repl, secrets); err != nil {
+		if config.Hosts[host], err = keysOf(secrets); err != nil {
 			return nil, fmt.Errorf("secret_for %s: %w", host, err)
 		}
 	}
@@ -59,12 +61,35 @@ func (s *Signing) newSigner() (task.Signer, error) {
 	return signer, nil
 }
 
+// checkKeyID finds a keyid that can't be in a header.
+func checkKeyID(id string) error {
+	for _, c := range id {
+		if c < ' ' || c > '~' {
+			return fmt.Errorf("sign: the keyid %q can't be sent in a header: use printable ASCII only", id)
+		}
+	}
+	return nil
+}
+
+// replaced is a text with its placeholders replaced. Its error names the one
+// that has no value.
+func replaced(text string) (string, error) {
+	out, err := caddy.NewReplacer().ReplaceOrErr(text, true, true)
+	if err != nil {
+		if name := placeholder.FindString(err.Error()); name != "" {
+			return "", fmt.Errorf("%s has no value: is the variable set, the file there and not empty?", name)
+		}
+		return "", err
+	}
+	return out, nil
+}
+
 // keysOf replaces the placeholders in secrets. Its error names the
 // placeholder, and shows no secret.
-func keysOf(repl *caddy.Replacer, secrets []string) ([]signature.Key, error) {
+func keysOf(secrets []string) ([]signature.Key, error) {
 	keys := make([]signature.Key, 0, len(secrets))
 	for _, secret := range secrets {
-		text, err := repl.ReplaceOrErr(secret, true, true)
+		text, err := replaced(secret)
 		if err != nil {
 			return nil, err
 		}

@@ -64,27 +64,23 @@ func (*BadgerStore) CaddyModule() caddy.ModuleInfo {
 
 // Provision resolves the folder and the key.
 func (s *BadgerStore) Provision(caddy.Context) error {
-	repl := caddy.NewReplacer()
 	if s.Dir == "" {
 		s.Dir = filepath.Join(caddy.AppDataDir(), "callback")
 	}
-	dir, err := repl.ReplaceOrErr(s.Dir, true, true)
+	dir, err := replaced(s.Dir)
 	if err != nil {
 		return fmt.Errorf("dir: %w", err)
 	}
 	if s.Dir, err = filepath.Abs(dir); err != nil {
 		return fmt.Errorf("dir: %w", err)
 	}
-	key, err := repl.ReplaceOrErr(s.EncryptionKey, true, true)
+	key, err := replaced(s.EncryptionKey)
 	if err != nil {
 		return fmt.Errorf("encryption_key: %w", err)
 	}
 	if key != "" {
-		if s.key, err = base64.StdEncoding.DecodeString(key); err != nil {
-			return errors.New("encryption_key is not base64: make one with `openssl rand -base64 32`")
-		}
-		if n := len(s.key); n != 16 && n != 24 && n != 32 {
-			return fmt.Errorf("encryption_key has %d bytes: want 16, 24 or 32", n)
+		if s.key, err = parseStoreKey(key); err != nil {
+			return err
 		}
 	}
 	if s.MaxBytes < 0 {
@@ -97,6 +93,18 @@ func (s *BadgerStore) Provision(caddy.Context) error {
 		return fmt.Errorf("max_bytes must be at least three times memtable_size, which is %s", humanize.IBytes(uint64(memTable)))
 	}
 	return nil
+}
+
+// parseStoreKey reads an encryption key.
+func parseStoreKey(text string) ([]byte, error) {
+	key, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, errors.New("encryption_key is not base64: make one with `openssl rand -base64 32`")
+	}
+	if n := len(key); n != 16 && n != 24 && n != 32 {
+		return nil, fmt.Errorf("encryption_key has %d bytes: want 16, 24 or 32, as `openssl rand -base64 32` makes", n)
+	}
+	return key, nil
 }
 
 // Key is the folder.

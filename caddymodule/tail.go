@@ -54,16 +54,24 @@ func findIn(routes caddyhttp.RouteList, is func(caddyhttp.MiddlewareHandler) boo
 // named route is found through the invoke that leads to it, if there is just
 // one, and else as if nothing followed the invoke.
 func find(server *caddyhttp.Server, handler caddyhttp.MiddlewareHandler) (position, bool) {
-	is := func(mh caddyhttp.MiddlewareHandler) bool { return mh == handler }
-	if found := findIn(server.Routes, is); len(found) > 0 {
-		return found[0], true
-	}
-	return findNamed(server, is, nil)
+	p, _, ok := findAny(server, func(mh caddyhttp.MiddlewareHandler) bool { return mh == handler }, 0)
+	return p, ok
 }
 
-// findNamed is find among the named routes; above are those it is looked for
-// on behalf of, so that routes which invoke each other don't loop.
-func findNamed(server *caddyhttp.Server, is func(caddyhttp.MiddlewareHandler) bool, above []string) (position, bool) {
+// severally is the named route on the way to a handler that is invoked from
+// several places, so that what follows the invoke is not in the handler's
+// position; empty if there is none.
+func severally(server *caddyhttp.Server, handler caddyhttp.MiddlewareHandler) string {
+	_, name, _ := findAny(server, func(mh caddyhttp.MiddlewareHandler) bool { return mh == handler }, 0)
+	return name
+}
+
+// findAny is find and severally. Named routes that invoke each other would be
+// without end, so depth counts them.
+func findAny(server *caddyhttp.Server, is func(caddyhttp.MiddlewareHandler) bool, depth int) (p position, several string, ok bool) {
+	if found := findIn(server.Routes, is); len(found) > 0 {
+		return found[0], "", true
+	}
 	for name, route := range server.NamedRoutes {
 		found := findIn(caddyhttp.RouteList{*route}, is)
 		if len(found) == 0 {
@@ -73,30 +81,34 @@ func findNamed(server *caddyhttp.Server, is func(caddyhttp.MiddlewareHandler) bo
 			invoke, ok := mh.(*caddyhttp.Invoke)
 			return ok && invoke.Name == name
 		}
-		callers := findIn(server.Routes, invokes)
-		inner := 0
+		n := len(findIn(server.Routes, invokes))
 		for other, route := range server.NamedRoutes {
 			if other != name {
-				inner += len(findIn(caddyhttp.RouteList{*route}, invokes))
+				n += len(findIn(caddyhttp.RouteList{*route}, invokes))
 			}
 		}
-		switch {
-		case len(callers) == 1 && inner == 0:
-			return append(callers[0], found[0]...), true
-		case len(callers) == 0 && inner == 1 && len(above) < len(server.NamedRoutes):
-			if outer, ok := findNamed(server, invokes, append(above, name)); ok {
-				return append(outer, found[0]...), true
-			}
+		if n > 1 || depth == len(server.NamedRoutes) {
+			return found[0], name, true
 		}
-		return found[0], true
+		if outer, several, ok := findAny(server, invokes, depth+1); ok {
+			return append(outer, found[0]...), several, true
+		}
+		return found[0], "", true // nothing invokes it
 	}
-	return nil, false
+	return nil, "", false
 }
 
 // tail returns the handler that a request reaches after the handler at the
 // position, had it come down through the routes. Matchers of the routes that
 // follow are evaluated when it is called.
 func (p position) tail() caddyhttp.Handler {
+	nexts := p.nexts()
+	return nexts[len(nexts)-1]
+}
+
+// nexts are, for each step, what a request reaches after the handler there.
+func (p position) nexts() []caddyhttp.Handler {
+	nexts := make([]caddyhttp.Handler, 0, len(p))
 	next := noHandler
 	for _, s := range p {
 		route := s.on()
@@ -108,8 +120,9 @@ func (p position) tail() caddyhttp.Handler {
 		for k := len(route.Handlers) - 1; k > s.handler; k-- {
 			next = link(route.Handlers[k], next)
 		}
+		nexts = append(nexts, next)
 	}
-	return next
+	return nexts
 }
 
 // following are the routes after the one that the step is on. Those of its

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -278,6 +277,10 @@ func TestTailAnswers(t *testing.T) {
 			import cb error
 			error "no" 503
 		}
+		handle /quiet {
+			import cb quiet
+			error "no" 504
+		}
 		handle /response {
 			import cb response
 			reverse_proxy UP {
@@ -297,19 +300,26 @@ func TestTailAnswers(t *testing.T) {
 			respond "fallback"
 		}
 		handle_errors {
-			respond "custom"
+			@quiet path /quiet
+			handle @quiet {
+				header X 1
+			}
+			handle {
+				respond "custom {err.status_code}"
+			}
 		}
 	}`))
 	for path, want := range map[string]struct{ status, body, code string }{
 		"/respond":  {"418", "hi /respond", ""},
 		"/nothing":  {"502", "", "nothing is configured"},
 		"/sibling":  {"502", "", "nothing is configured"},
-		"/down":     {"502", "", "could not be reached"},
+		"/down":     {"502", "custom 502", ""},
 		"/failover": {"200", "answer of up", ""},
 		"/breaks":   {"502", "", "no usable answer"},
-		"/error":    {"503", "", "no usable answer"},
+		"/error":    {"503", "custom 503", ""},
+		"/quiet":    {"504", "", ""}, // as a live request
 		"/response": {"201", "was 200", ""},
-		"/php":      {"502", "", "could not be reached"},
+		"/php":      {"502", "custom 502", ""},
 	} {
 		t.Run(path, func(t *testing.T) {
 			got := request(t, "POST", "http://"+addr+path, "hello", "Callback-Url", hook.url)
@@ -374,20 +384,4 @@ func TestDerivedNames(t *testing.T) {
 		"localhost:" + port + "/a/* /b/* POST": 1, "localhost:" + otherPort + "/a/* /b/* POST": 1,
 		":" + port: 1,
 	}, names)
-}
-
-func TestWithQuery(t *testing.T) {
-	require.Equal(t, "/x", withQuery("/x?a=1", "a=1", ""))
-	require.Equal(t, "/x?b=1", withQuery("/x?a=1", "a=1", "b=1"))
-	require.Equal(t, "/x", withQuery("/x", "a=1", "b=1"), "a rewritten URL has another query than the request line")
-}
-
-func TestParseURL(t *testing.T) {
-	for _, s := range []string{"/a/b?c=d", "//x/y", "*", "/a%2Fb", "http://h/p", "/a b"} {
-		u, err := url.ParseRequestURI(s)
-		if err != nil {
-			u = &url.URL{Path: s}
-		}
-		require.Equal(t, u.Path, parseURL(u.String()).Path, s)
-	}
 }

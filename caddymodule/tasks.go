@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -78,6 +77,7 @@ func (h *Tasks) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if !ok {
 		return next.ServeHTTP(w, r)
 	}
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if err := h.serve(w, r, path); err != nil {
 		problem, ok := errors.AsType[*task.Problem](err)
 		switch {
@@ -125,7 +125,7 @@ func (h *Tasks) serve(w http.ResponseWriter, r *http.Request, path string) error
 	if err != nil {
 		return err
 	}
-	if h.BindUser || h.app.bound[t.Route] {
+	if h.isBound(t) {
 		if user := owner(r); user == "" || user != t.Owner {
 			return noSuchTask
 		}
@@ -137,6 +137,10 @@ func (h *Tasks) serve(w http.ResponseWriter, r *http.Request, path string) error
 	}
 	return serve(w, r, engine, id)
 }
+
+// isBound says that the task is for the user only whose request it was: since
+// it was accepted so, or since the endpoint or the handler now wants it.
+func (h *Tasks) isBound(t *task.Task) bool { return h.BindUser || t.Bound || h.app.bound[t.Route] }
 
 // serveTask shows the task, or cancels it.
 func (h *Tasks) serveTask(w http.ResponseWriter, r *http.Request, engine *task.Engine, id task.ID) error {
@@ -202,52 +206,6 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	header["Content-Length"] = []string{strconv.Itoa(body.Len())}
 	w.WriteHeader(status)
 	w.Write(body.Bytes())
-	return nil
-}
-
-// serveResult answers as the backend did.
-func (h *Tasks) serveResult(w http.ResponseWriter, r *http.Request, engine *task.Engine, id task.ID) error {
-	if err := longPoll(w, r, engine, id); err != nil {
-		return err
-	}
-	t, response, body, err := engine.Response(r.Context(), id)
-	if err != nil {
-		return err
-	}
-	switch {
-	case response != nil:
-		defer body.Close()
-	case !t.Status.Done():
-		return showTask(w, r, engine, id, http.StatusAccepted)
-	case t.Status == task.Failed:
-		return outcome(t)
-	default:
-		problem := task.NewProblem(http.StatusGone, task.ProblemGone, "the task was "+t.Status.String()+" and has no result")
-		problem.TaskID = id.String()
-		return problem
-	}
-	header := w.Header()
-	copyHeader(header, response.Header)
-	header.Del("Set-Cookie") // whoever looks at the result need not be who made the request
-	header[task.HeaderTaskID] = []string{id.String()}
-	if header["Cache-Control"] == nil {
-		header["Cache-Control"] = noStore
-	}
-	if response.Status == http.StatusOK {
-		if _, ok := header["Content-Type"]; !ok {
-			header["Content-Type"] = nil // or it would be guessed
-		}
-		modified, _ := http.ParseTime(header.Get("Last-Modified"))
-		http.ServeContent(w, r, "", modified, body)
-		return nil
-	}
-	if response.Body.Size > 0 {
-		header.Set("Content-Length", strconv.FormatInt(response.Body.Size, 10))
-	}
-	w.WriteHeader(response.Status)
-	if r.Method != http.MethodHead {
-		io.Copy(w, body)
-	}
 	return nil
 }
 

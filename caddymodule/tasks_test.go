@@ -62,7 +62,7 @@ func TestTasksEndpoint(t *testing.T) {
 	result := request(t, "GET", url+"/result", "")
 	require.Equal(t, http.StatusOK, result.status)
 	require.Equal(t, "0123456789", result.body)
-	require.Equal(t, "1", result.header.Get("X-Backend"))
+	require.Empty(t, result.header.Get("X-Backend"), "it is not among response_headers")
 	require.Equal(t, "text/plain", result.header.Get("Content-Type"))
 	require.Empty(t, result.header.Get("Set-Cookie"))
 	part := request(t, "GET", url+"/result", "", "Range", "bytes=2-4")
@@ -84,7 +84,6 @@ func TestTasksEndpoint(t *testing.T) {
 	result = request(t, "GET", base+missing.header.Get("Location")+"/result", "")
 	require.Equal(t, http.StatusNotFound, result.status)
 	require.Equal(t, "0123456789", result.body)
-	require.Equal(t, "1", result.header.Get("X-Backend"))
 }
 
 func TestCancel(t *testing.T) {
@@ -221,6 +220,10 @@ func TestReachable(t *testing.T) {
 		"other path":     {nested + "\ncallback_tasks {\npath /jobs\n}", false},
 		"handle_path":    {"handle_path /api/* {\ncallback\nrespond x\n}", true},
 		"catch-all":      {"handle {\ncallback\nrespond x\n}", true},
+		"local port":     {"@m vars {http.request.local.port} PORT\nhandle @m {\ncallback\ncallback_tasks\nrespond x\n}", true},
+		"other port":     {"@m vars {http.request.local.port} 1\nhandle @m {\ncallback\ncallback_tasks\nrespond x\n}", false},
+		"client":         {"@m client_ip 127.0.0.1\nhandle @m {\ncallback\nrespond x\n}", true},
+		"expression":     {"@m `{http.request.local.port} == \"1\"`\nhandle @m {\ncallback\nrespond x\n}", false},
 		"site with host": {"callback /api/*\nrespond x", true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -229,7 +232,8 @@ func TestReachable(t *testing.T) {
 				host = "http://example.com"
 			}
 			addr := freeAddr(t)
-			load(t, global()+host+addr[strings.LastIndex(addr, ":"):]+" {\n"+c.site+"\n}")
+			port := addr[strings.LastIndex(addr, ":"):]
+			load(t, global()+host+port+" {\n"+strings.ReplaceAll(c.site, "PORT", port[1:])+"\n}")
 			defer stopCaddy(t)
 			app := currentApp(t)
 			require.Equal(t, c.want, app.reachable(app.handlers[0]))
@@ -288,4 +292,48 @@ func TestAdmin(t *testing.T) {
 	// Counters go on after a reload, in the new configuration's registry.
 	load(t, strings.ReplaceAll(strings.Replace(site(backend.addr, "name main"), "admin off", "admin "+admin, 1), "ADDR", addr))
 	require.Contains(t, request(t, "GET", "http://"+admin+"/metrics", "").body, `ringback_tasks_accepted_total{route="main"} 2`)
+}
+
+// That a task is bound to its user is a fact of the task: it stays so when its
+// handler has another name, or is gone. And one that came before bind_user is
+// bound by it.
+func TestBoundForGood(t *testing.T) {
+	backend, hook := newBackend(t, "b", nil), newReceiver(t)
+	const bob, eve = "Basic Ym9iOmhpY2N1cA==", "Basic ZXZlOmhpY2N1cA=="
+	config := func(callback string) string {
+		return global() + `
+		http://ADDR {
+			basic_auth {
+				bob $2a$04$f4apu7kmmt8peJWLqa.YReu7Qlh3//dcpyjs1oRNBGN.dV.QfuVS.
+				eve $2a$04$f4apu7kmmt8peJWLqa.YReu7Qlh3//dcpyjs1oRNBGN.dV.QfuVS.
+			}
+			callback_tasks
+			` + callback + `
+			reverse_proxy ` + backend.addr + `
+		}`
+	}
+	addr := serve(t, config("callback {\nname a\nallow 127.0.0.0/8\nbind_user\n}"))
+	get := func(url, user string) int {
+		return request(t, "GET", "http://"+addr+url, "", "Authorization", user).status
+	}
+	post := func() string {
+		url := request(t, "POST", "http://"+addr+"/x", "", "Callback-Url", hook.url, "Authorization", bob).header.Get("Location")
+		hook.next(t)
+		return url
+	}
+	bound := post()
+	require.Equal(t, http.StatusNotFound, get(bound, eve))
+
+	load(t, strings.ReplaceAll(config("callback {\nname b\nallow 127.0.0.0/8\n}"), "ADDR", addr))
+	require.Equal(t, http.StatusNotFound, get(bound, eve), "its handler was renamed")
+	require.Equal(t, http.StatusOK, get(bound, bob))
+	free := post()
+	require.Equal(t, http.StatusOK, get(free, eve))
+
+	load(t, strings.ReplaceAll(config("callback {\nname b\nallow 127.0.0.0/8\nbind_user\n}"), "ADDR", addr))
+	require.Equal(t, http.StatusNotFound, get(free, eve), "its handler binds now")
+	require.Equal(t, http.StatusOK, get(free, bob))
+
+	load(t, strings.ReplaceAll(config(""), "ADDR", addr))
+	require.Equal(t, http.StatusNotFound, get(bound, eve), "there is no handler")
 }

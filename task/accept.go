@@ -34,6 +34,10 @@ type Acceptance struct {
 	CallbackURL string // empty: the client polls
 	Client      ClientOptions
 	Owner       string // who may see the task; empty: whoever knows its id
+	Bound       bool   // only Owner may see the task
+	// Credentials tell clients apart that Owner does not: an idempotency key is
+	// known again only with the same. It is hashed, and not kept.
+	Credentials string
 	TraceParent string
 	// Hold keeps the callback back when the task is done, until Answered or
 	// Unhold is called: the client may get the answer directly.
@@ -76,6 +80,7 @@ func (e *Engine) accept(ctx context.Context, a Acceptance) (*Task, error) {
 		ID:          NewID(now),
 		Route:       a.Route.Name,
 		Owner:       a.Owner,
+		Bound:       a.Bound,
 		CreatedAt:   now,
 		NextCallAt:  a.Client.NotBefore,
 		Deadline:    a.Client.Deadline,
@@ -106,7 +111,7 @@ func (e *Engine) accept(ctx context.Context, a Acceptance) (*Task, error) {
 	var key *IdempotencyKey
 	if digest != nil {
 		name := sha256.New()
-		for _, s := range []string{a.Route.Name, a.Owner, a.Client.IdempotencyKey} {
+		for _, s := range []string{a.Route.Name, a.Owner, a.Credentials, a.Client.IdempotencyKey} {
 			writeString(name, s)
 		}
 		key = &IdempotencyKey{Name: [32]byte(name.Sum(nil)), Fingerprint: [32]byte(digest.Sum(nil))}
@@ -189,7 +194,9 @@ func (e *Engine) takeBody(ctx context.Context, id ID, a Acceptance, digest hash.
 	}
 	s := &spool{ctx: ctx, store: e.store, id: id, part: RequestPart, max: limit}
 	if n := a.ContentLength; n > 0 && n <= InlineLimit {
-		s.inline = make([]byte, 0, n+1) // one more, so that the read that finds the end has room
+		// One more, so that the read that finds the end has room. What is announced
+		// may never come, so memory is taken as it does.
+		s.inline = make([]byte, 0, min(n+1, 4<<10))
 	}
 	from := a.Body
 	if digest != nil {

@@ -105,9 +105,8 @@ func embed(body []byte, header http.Header) (value []byte, ok bool) {
 		return nil, false
 	}
 	if mediaType == "application/json" || strings.HasSuffix(mediaType, "+json") {
-		var compact bytes.Buffer
-		if json.Compact(&compact, body) == nil && utf8.Valid(body) {
-			return compact.Bytes(), true
+		if utf8.Valid(body) && json.Valid(body) {
+			return stringify(body), true
 		}
 	}
 	charset := strings.ToLower(params["charset"])
@@ -122,32 +121,32 @@ func embed(body []byte, header http.Header) (value []byte, ok bool) {
 // quote writes a string as JSON.stringify does: it escapes what must be, and
 // nothing else.
 func quote(s string) string {
-	var b strings.Builder
-	b.Grow(len(s) + 2)
-	b.WriteByte('"')
+	out := make([]byte, 0, len(s)+2)
+	out = append(out, '"')
 	for _, r := range s {
-		switch r {
-		case '"', '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case '\b':
-			b.WriteString(`\b`)
-		case '\f':
-			b.WriteString(`\f`)
-		case '\n':
-			b.WriteString(`\n`)
-		case '\r':
-			b.WriteString(`\r`)
-		case '\t':
-			b.WriteString(`\t`)
-		default:
-			if r < 0x20 {
-				fmt.Fprintf(&b, `\u%04x`, r)
-				continue
-			}
-			b.WriteRune(r)
-		}
+		out = appendEscaped(out, r)
 	}
-	b.WriteByte('"')
-	return b.String()
+	return string(append(out, '"'))
+}
+
+// appendEscaped appends a character of a string as JSON.stringify writes it.
+func appendEscaped(out []byte, r rune) []byte {
+	switch r {
+	case '"', '\\':
+		return append(out, '\\', byte(r))
+	case '\b':
+		return append(out, `\b`...)
+	case '\f':
+		return append(out, `\f`...)
+	case '\n':
+		return append(out, `\n`...)
+	case '\r':
+		return append(out, `\r`...)
+	case '\t':
+		return append(out, `\t`...)
+	}
+	if r < 0x20 {
+		return fmt.Appendf(out, `\u%04x`, r)
+	}
+	return utf8.AppendRune(out, r)
 }

@@ -3,6 +3,8 @@ package task
 import (
 	"fmt"
 	"strings"
+
+	"github.com/ringback/ringback/suggest"
 )
 
 // Events is a set of events in the life of a task.
@@ -45,6 +47,7 @@ func (e Events) String() string {
 // ParseEvents reads a list of event names, separated by commas, as in
 // Callback-Events. "task.completed" is the same as "completed".
 func ParseEvents(list string) (Events, error) {
+	terminal := eventText[3:] // which are all that callbacks can be sent for
 	var set Events
 next:
 	for name := range strings.SplitSeq(list, ",") {
@@ -55,7 +58,8 @@ next:
 				continue next
 			}
 		}
-		return 0, fmt.Errorf("%q is not an event: want one or more of %s", name, strings.Join(eventText[:], ", "))
+		return 0, fmt.Errorf("%q is not an event: want one or more of %s%s", name,
+			strings.Join(terminal, ", "), suggest.DidYouMean(name, terminal))
 	}
 	return set, nil
 }

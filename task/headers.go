@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/ringback/ringback/suggest"
 )
 
 // Names of the headers that clients, backends and receivers see.
@@ -19,6 +22,7 @@ const (
 	HeaderStatus         = "Callback-Status"
 	HeaderIdempotencyKey = "Idempotency-Key"
 
+	headerURL      = "Callback-Url"
 	headerErrorURL = "Callback-Error-Url"
 	headerEvents   = "Callback-Events"
 	headerFormat   = "Callback-Format"
@@ -48,9 +52,15 @@ type ClientOptions struct {
 	Wait         time.Duration // Prefer: wait=N (RFC 7240, section 4.3)
 }
 
+// possibleHeaders are the Callback headers that a request may have: the client's
+// own, and what another Ringback in front adds for its backend.
+var possibleHeaders = []string{headerURL, headerErrorURL, headerEvents, headerFormat, headerDelay, headerDeadline,
+	HeaderTaskID, HeaderAttempt, HeaderEvent, HeaderStatus}
+
 // ParseHeaders reads the client's options. An error is a *Problem, with
-// status 400 and a text that says which header to change.
-func ParseHeaders(h http.Header, now time.Time) (ClientOptions, error) {
+// status 400 and a text that says which header to change. The callback URL may
+// be in the headers places, in canonical form, beside Callback-Url.
+func ParseHeaders(h http.Header, now time.Time, places ...string) (ClientOptions, error) {
 	var o ClientOptions
 	o.RespondAsync, o.Wait = ParsePrefer(h)
 	if key := h.Get(HeaderIdempotencyKey); len(key) > maxIdempotencyKey {
@@ -86,6 +96,8 @@ func ParseHeaders(h http.Header, now time.Time) (ClientOptions, error) {
 		default:
 			if forward, ok := strings.CutPrefix(name, headerForward); ok {
 				err = o.forward(forward, values)
+			} else if !slices.Contains(possibleHeaders, name) && !slices.Contains(places, name) {
+				err = fmt.Errorf("there is no such header%s", suggest.DidYouMean(name, possibleHeaders))
 			}
 		}
 		if err != nil {

@@ -52,6 +52,8 @@ func TestBadHeaders(t *testing.T) {
 		"Callback-Header-":                "nameless",
 		"Callback-Header-X":               "a\r\nb: c",
 		"Idempotency-Key":                 strings.Repeat("k", 257),
+		"Callback-Erorr-Url":              "https://a.example/",
+		"Callback-Whatever":               "x",
 	} {
 		_, err := ParseHeaders(http.Header{header: {value}}, now)
 		var problem *Problem
@@ -63,7 +65,15 @@ func TestBadHeaders(t *testing.T) {
 		_, err := ParseHeaders(http.Header{pair[0]: {pair[1]}}, now)
 		require.Error(t, err, pair)
 	}
-	_, err := ParseHeaders(http.Header{"Callback-Error-Url": {"https://a.example/", "https://b.example/"}}, now)
+	_, err := ParseHeaders(http.Header{"Callback-Erorr-Url": {"x"}}, now)
+	require.ErrorContains(t, err, "Callback-Erorr-Url: there is no such header; did you mean Callback-Error-Url?")
+	_, err = ParseHeaders(http.Header{"Callback-Events": {"complete"}}, now)
+	require.ErrorContains(t, err, `"complete" is not an event: want one or more of completed, failed, canceled; did you mean completed?`)
+	_, err = ParseHeaders(http.Header{"Callback-Events": {"done"}}, now)
+	require.NotContains(t, err.Error(), "started", "it would be refused as well")
+	_, err = ParseHeaders(http.Header{"Callback-Target": {"https://a.example/"}, "Callback-Task-Id": {"x"}, "Callback-Attempt": {"1"}}, now, "Callback-Target")
+	require.NoError(t, err, "a place of the URL, and what another Ringback adds")
+	_, err = ParseHeaders(http.Header{"Callback-Error-Url": {"https://a.example/", "https://b.example/"}}, now)
 	require.ErrorContains(t, err, "send it once")
 	_, err = ParseHeaders(http.Header{"Callback-Delay": {"60"}, "Callback-Deadline": {"60"}}, now)
 	require.Error(t, err)

@@ -36,6 +36,7 @@ const (
 	ProblemBadHeader         = "urn:ringback:problem:bad-callback-header"
 	ProblemBadBody           = "urn:ringback:problem:bad-body"
 	ProblemForbiddenURL      = "urn:ringback:problem:callback-url-not-allowed"
+	ProblemCrossSite         = "urn:ringback:problem:cross-site-request"
 	ProblemNotAsync          = "urn:ringback:problem:method-not-async"
 	ProblemBodyTooLarge      = "urn:ringback:problem:body-too-large"
 	ProblemIdempotencyReused = "urn:ringback:problem:idempotency-key-reused"
@@ -54,6 +55,7 @@ var problemTitle = map[string]string{
 	ProblemBadHeader:         "A Callback header can't be used",
 	ProblemBadBody:           "The request body can't be read",
 	ProblemForbiddenURL:      "The callback URL is not allowed",
+	ProblemCrossSite:         "The request may have been forged by another site",
 	ProblemNotAsync:          "This kind of request can't be answered by callback",
 	ProblemBodyTooLarge:      "The request body is too large",
 	ProblemIdempotencyReused: "The idempotency key was used for a different request",

@@ -16,6 +16,7 @@ type Task struct {
 	ID    ID
 	Route string // name of the route that took the task, see [Route]
 	Owner string
+	Bound bool // only Owner may see the task, whatever is configured later
 
 	Status     Status
 	CreatedAt  time.Time

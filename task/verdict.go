@@ -17,7 +17,10 @@ type BackendError struct {
 	NotSent bool
 	// NoHandler says that there is no backend in the configuration.
 	NoHandler bool
-	Err       error
+	// Answered says that there is an answer all the same, from something that
+	// answers errors. It counts if the call is not made again.
+	Answered bool
+	Err      error
 }
 
 func (e *BackendError) Error() string { return e.Err.Error() }
@@ -85,10 +88,13 @@ func judge(cause, err error, answer *capture, repeatable bool) verdict {
 		return verdict{drained: true}
 	case errors.As(err, &backend) && backend.NoHandler:
 		return verdict{err: err, failure: &Failure{CodeNoHandler, http.StatusBadGateway, "nothing is configured to answer this request"}}
+	case errors.As(err, &backend) && backend.Answered && answer.err() == nil:
+		return verdict{err: err, answer: answer.status, retry: backend.retry(repeatable),
+			after: answer.retryAfter(answer.status)}
 	case errors.As(err, &backend) && backend.NotSent:
 		return verdict{err: err, retry: true, failure: &Failure{CodeBackendUnreachable, status(backend), "the backend could not be reached"}}
 	case errors.As(err, &backend):
-		return verdict{err: err, retry: repeatable && retryable(status(backend)), after: answer.retryAfter(status(backend)),
+		return verdict{err: err, retry: backend.retry(repeatable), after: answer.retryAfter(status(backend)),
 			failure: &Failure{CodeBackendError, status(backend), "the backend gave no usable answer"}}
 	default:
 		return verdict{err: err, retry: repeatable, failure: &Failure{CodeBackendError, http.StatusBadGateway, "the backend gave no usable answer"}}
@@ -103,6 +109,12 @@ func retryable(status int) bool {
 		return true
 	}
 	return false
+}
+
+// retry says that the call may be made again; repeatable, that the request may
+// be, even if the backend has seen it.
+func (e *BackendError) retry(repeatable bool) bool {
+	return e.NotSent || repeatable && retryable(status(e))
 }
 
 func status(e *BackendError) int {

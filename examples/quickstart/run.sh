@@ -16,12 +16,12 @@ trap stop EXIT
 trap 'exit 130' INT TERM
 
 echo "building"
-go build -o "$tmp/" ./sidecar ./examples/quickstart/backend ./examples/quickstart/receiver
+go build -o "$tmp/" ./cmd/ringback ./examples/quickstart/backend ./examples/quickstart/receiver
 
 start() { "$@" & pids+=($!); }
 start "$tmp/backend"
 start "$tmp/receiver" >"$tmp/callback" 2>&1
-RINGBACK_DATA=$tmp/data start "$tmp/sidecar" run --config examples/quickstart/Caddyfile 2>"$tmp/log"
+RINGBACK_DATA=$tmp/data start "$tmp/ringback" run --config examples/quickstart/Caddyfile 2>"$tmp/log"
 curl --silent --output /dev/null --retry 30 --retry-connrefused --retry-delay 1 http://localhost:8080/ ||
 	{ cat "$tmp/log"; exit 1; }
 

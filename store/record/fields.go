@@ -50,6 +50,7 @@ func (t *taskFields) encode(e *encoder) {
 	}
 	e.message(16, (*callbackFields)(&t.Callback).encode)
 	e.str(17, t.TraceParent)
+	e.bool(18, t.Bound)
 }
 
 func (t *taskFields) decode(field int, v value) error {
@@ -96,6 +97,8 @@ func (t *taskFields) decode(field int, v value) error {
 		return v.inside((*callbackFields)(&t.Callback).decode)
 	case 17:
 		t.TraceParent = v.str()
+	case 18:
+		t.Bound = v.bool()
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func fullTask() *task.Task {
 			Header: http.Header{"X": {"1", "2"}}, Status: task.CallbackRetrying, Attempts: 2, Round: 2, NextAt: at.Add(5e9),
 			Log: []task.Delivery{{At: at, Duration: 1, Status: 503, Error: "busy"}},
 		},
-		TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+		TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Bound: true,
 	}
 }
 
@@ -39,6 +39,7 @@ func TestCodecKeepsEverythingToTheMicrosecond(t *testing.T) {
 	require.Equal(t, in.View(), out.View())
 	require.Equal(t, in.Callback.Header, out.Callback.Header)
 	require.Equal(t, in.Callback.Round, out.Callback.Round)
+	require.Equal(t, in.Bound, out.Bound)
 
 	request := &task.Request{Method: "POST", URL: "/a?b", RequestURI: "/a?b", Header: http.Header{"A": {"\xff"}}, Body: task.Body{Size: 3, Inline: []byte{0, 1, 2}},
 		Vars: map[string]any{"s": "x", "n": 1, "f": 1.5, "b": true}, TLS: &task.TLS{ServerName: "example.com", Version: 0x304}}
@@ -90,6 +91,7 @@ func TestRecordsOfYesterdayCanBeRead(t *testing.T) {
 	require.Equal(t, want.Callback.Log[0].Error, got.Callback.Log[0].Error)
 	require.True(t, want.CreatedAt.Equal(got.CreatedAt))
 	require.Equal(t, want.Failure, got.Failure)
+	require.False(t, got.Bound, "it did not exist then")
 }
 
 func TestBadRecordsAreErrors(t *testing.T) {

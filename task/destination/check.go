@@ -38,7 +38,7 @@ var (
 // Check returns nil for a URL that may be called, as far as can be told before
 // connecting; [Policy.Transport] has the last word. Otherwise it returns a
 // *task.Problem: 400 for a URL that is no good, 403 for one that the policy
-// refuses. The problem's Cause, for the operator, has the option that would
+// refuses, or whose host does not exist: whether a name exists is not told. The problem's Cause, for the operator, has the option that would
 // allow it, and wraps a *RefusedError.
 //
 // A host that is a name is resolved, within 2 seconds. It passes if one of its
@@ -50,14 +50,10 @@ func (p *Policy) Check(ctx context.Context, u *url.URL) error {
 		return err
 	}
 	proxy, _ := p.proxied(u) // its error is the delivery's
-	err = p.decide(ctx, &t, proxy != nil)
-	if err == nil {
-		return nil
-	}
-	if refused, ok := err.(*RefusedError); ok {
+	if refused := p.decide(ctx, &t, proxy != nil); refused != nil {
 		return task.NewProblem(http.StatusForbidden, task.ProblemForbiddenURL, refused.Error()).Because(hint{refused})
 	}
-	return badURL("its host %s does not exist", t.authority)
+	return nil
 }
 
 // admit refuses what is wrong with a URL in itself.
@@ -75,15 +71,12 @@ func (p *Policy) admit(u *url.URL) (target, error) {
 	return t, nil
 }
 
-// decide returns nil, a *RefusedError or errNoSuchHost. By proxy, nobody
+// decide returns nil or a *RefusedError. By proxy, nobody
 // looks at the address again: then every address must be allowed, and what
 // can't be told from addresses must be from the name.
-func (p *Policy) decide(ctx context.Context, t *target, proxy bool) error {
+func (p *Policy) decide(ctx context.Context, t *target, proxy bool) *RefusedError {
 	if t.ip.IsValid() {
-		if refused := p.judge(t, t.ip); refused != nil {
-			return refused
-		}
-		return nil
+		return p.judge(t, t.ip)
 	}
 	listed := len(p.only) == 0 || hasAnyName(p.only, t)
 	if !listed && !p.onlyAddrs {
@@ -104,8 +97,10 @@ func (p *Policy) decide(ctx context.Context, t *target, proxy bool) error {
 			return refusePlain(t)
 		}
 		return nil
+	case err == errNoSuchHost && !listed:
+		return refuseUnlisted(t)
 	case err == errNoSuchHost:
-		return err
+		return refuseUnknown(t)
 	case err != nil:
 		return nil
 	}
@@ -119,10 +114,7 @@ func (p *Policy) decide(ctx context.Context, t *target, proxy bool) error {
 			first = refused
 		}
 	}
-	if first != nil {
-		return first
-	}
-	return nil
+	return first
 }
 
 // lookup returns a name's addresses, at least one; else errNoSuchHost or

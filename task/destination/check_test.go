@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,7 +36,7 @@ func TestClientLearnsWhatButNotWhere(t *testing.T) {
 	p := newPolicy(t, Rules{}, Options{Resolver: server.resolver()})
 
 	got := problem(t, check(t, p, "https://db.test:5432/x?token=hunter2"))
-	require.Equal(t, "callbacks to db.test:5432 are not allowed: only public addresses may be called", got.Detail)
+	require.Equal(t, "callbacks to db.test:5432 are not allowed: its name leads to no address that may be called", got.Detail)
 	require.Equal(t, "db.test leads to 10.1.2.3, which is not public; if callbacks are to go there, add `allow 10.0.0.0/8` or `allow private`", got.Cause.Error())
 
 	got = problem(t, check(t, p, "http://93.184.215.14/"))
@@ -109,15 +110,38 @@ func TestNamesThatDoNotResolve(t *testing.T) {
 	p := newPolicy(t, Rules{}, Options{Resolver: server.resolver()})
 
 	got := problem(t, check(t, p, "https://nowhere.test/"))
-	require.Equal(t, 400, got.Status)
-	require.Equal(t, "callback URL: its host nowhere.test does not exist", got.Detail)
-	require.Equal(t, 400, problem(t, check(t, p, "https://empty.test/")).Status)
+	require.Equal(t, 403, got.Status)
+	require.Equal(t, "callbacks to nowhere.test are not allowed: its name leads to no address that may be called", got.Detail)
+	require.Equal(t, "nowhere.test does not exist, as far as this server's resolver knows", got.Cause.Error())
+	require.Equal(t, 403, problem(t, check(t, p, "https://empty.test/")).Status)
 	require.NoError(t, check(t, p, "https://broken.test/"))
 
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	require.NoError(t, p.Check(ctx, &url.URL{Scheme: "https", Host: "later.test"}))
-	require.Equal(t, 400, problem(t, check(t, p, "https://later.test/")).Status, "a request that ends says nothing about the name")
+	require.Equal(t, 403, problem(t, check(t, p, "https://later.test/")).Status, "a request that ends says nothing about the name")
+}
+
+// Nobody learns which names there are inside: one that leads there is refused
+// as one that does not exist, and so are this server's own addresses where they
+// could not be called anyway.
+func TestNoOracleForNames(t *testing.T) {
+	server := names(map[string]string{"db.test": "10.1.2.3", "me.test": "10.0.0.5", "meta.test": "169.254.169.254", "multi.test": "224.0.0.1"})
+	own := func() []netip.AddrPort { return []netip.AddrPort{netip.MustParseAddrPort("10.0.0.5:443")} }
+	for _, rules := range []Rules{{}, {Only: []string{"93.184.0.0/16"}}, {Only: []string{"*.test"}}, {Allow: []string{"192.168.0.0/16", "http"}}} {
+		p := newPolicy(t, rules, Options{Resolver: server.resolver(), Own: own})
+		for _, scheme := range []string{"https", "http"} {
+			want := problem(t, check(t, p, scheme+"://nowhere.test:443/"))
+			for _, name := range []string{"db", "me", "meta", "multi"} {
+				got := problem(t, check(t, p, scheme+"://"+name+".test:443/"))
+				require.Equal(t, want.Status, got.Status)
+				require.Equal(t, want.Type, got.Type)
+				require.Equal(t, want.Detail, strings.Replace(got.Detail, name+".test", "nowhere.test", 1))
+			}
+		}
+		require.Equal(t, strings.Replace(problem(t, check(t, p, "https://10.0.0.5/")).Detail, "10.0.0.5", "10.0.0.6", 1),
+			problem(t, check(t, p, "https://10.0.0.6/")).Detail)
+	}
 }
 
 func TestSlowResolver(t *testing.T) {

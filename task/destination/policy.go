@@ -93,7 +93,11 @@ func (p *Policy) judge(t *target, ip netip.Addr) *RefusedError {
 		return refuse(t, a.Addr, notPublic, fmt.Sprintf("which is a cloud's metadata address; if callbacks are to go there, add `allow %s`", m))
 	}
 	if p.own.has(&a, t.port) && !p.allowsOwn(t, &a) {
-		return refuse(t, a.Addr, "they would come back to this server",
+		reason := notPublic
+		if a.public() || hasAny(p.allow, t, &a) { // or it would tell what listens inside
+			reason = "they would come back to this server"
+		}
+		return refuse(t, a.Addr, reason,
 			fmt.Sprintf("where this server itself listens; if callbacks are to go there, add `allow %s`", t.hostPort()))
 	}
 	if hasAny(p.allow, t, &a) {

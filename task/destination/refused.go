@@ -37,15 +37,28 @@ type hint struct{ *RefusedError }
 func (h hint) Error() string { return h.Hint }
 func (h hint) Unwrap() error { return h.RefusedError }
 
-const notPublic = "only public addresses may be called"
+// notPublic is why an address is refused, and leadsNowhere why a name is: one
+// that does not exist, and one that leads to addresses that are refused, so that
+// nobody learns which names there are inside.
+const (
+	notPublic    = "only public addresses may be called"
+	leadsNowhere = "its name leads to no address that may be called"
+)
 
 // refuse makes the refusal of an address; why follows it in the hint.
 func refuse(t *target, ip netip.Addr, reason, why string) *RefusedError {
 	what := ip.String() + " is an address "
 	if t.name != "" {
 		what = t.name + " leads to " + ip.String() + ", "
+		if reason == notPublic {
+			reason = leadsNowhere
+		}
 	}
 	return &RefusedError{Host: t.authority, Reason: reason, Hint: what + why}
+}
+
+func refuseUnknown(t *target) *RefusedError {
+	return &RefusedError{Host: t.authority, Reason: leadsNowhere, Hint: t.name + " does not exist, as far as this server's resolver knows"}
 }
 
 func refusePlain(t *target) *RefusedError {

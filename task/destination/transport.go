@@ -100,8 +100,8 @@ func (t *Transport) prepare(r *http.Request) (*http.Request, error) {
 		return r, fmt.Errorf("proxy of the environment: %w", err)
 	}
 	if proxy != nil { // the address dialled will be the proxy's: this is all the guard there is
-		if err := t.policy.decide(r.Context(), &target, true); err != nil {
-			return r, err
+		if refused := t.policy.decide(r.Context(), &target, true); refused != nil {
+			return r, refused
 		}
 	}
 	u := *r.URL

@@ -116,7 +116,7 @@ func TestRebinding(t *testing.T) {
 	_, err := post(t, tr, raw)
 	var refused *RefusedError
 	require.ErrorAs(t, err, &refused)
-	require.Equal(t, "callbacks to rebind.test:"+portOf(s)+" are not allowed: only public addresses may be called", err.Error())
+	require.Equal(t, "callbacks to rebind.test:"+portOf(s)+" are not allowed: its name leads to no address that may be called", err.Error())
 	require.Contains(t, refused.Hint, "rebind.test leads to 127.0.0.1")
 	require.Zero(t, c.accepted.Load())
 }

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -20,9 +19,16 @@ const (
 	// chunkSize is how much of a body is read at once, in bytes.
 	chunkSize = 16 << 10
 	// maxHeld is the size in bytes up to which a body is held in memory for
-	// Ed25519, which needs it twice; a larger one is read twice.
-	maxHeld = 1 << 20
+	// Ed25519, which needs it twice; a larger one gets no such signature.
+	maxHeld = 16 << 20
+	// smallBody is the size in bytes up to which any number of bodies is held.
+	smallBody = 64 << 10
+	// maxLarge is how many larger ones are held at once, by all signers.
+	maxLarge = 4
 )
+
+// large has an element for each body beyond smallBody that is held.
+var large = make(chan struct{}, maxLarge)
 
 // pass is one pass over a body, which feeds all the hashes that signatures are
 // made from.
@@ -68,56 +74,34 @@ func (p *pass) read(ctx context.Context, message task.Message, digest bool) erro
 	if p.body != nil {
 		p.sinks = append(p.sinks, p.body)
 	}
-	held := len(p.keys.privates) > 0 && message.Size <= maxHeld
-	streamed := len(p.keys.privates) > 0 && !held
-	if digest || streamed {
+	if digest {
 		p.sinks = append(p.sinks, p.digest)
 	}
-	if streamed {
-		return p.readTwice(ctx, message)
+	held := len(p.keys.privates) > 0 && message.Size <= maxHeld
+	if !held && len(p.keys.secrets) == 0 {
+		return fmt.Errorf("the body has %d bytes, and Ed25519 signs at most %d: add a secret, which signs any size", message.Size, maxHeld)
 	}
 	if held {
+		if message.Size > smallBody {
+			select {
+			case large <- struct{}{}:
+				defer func() { <-large }()
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		p.text.Grow(len(p.head) + int(message.Size))
 		p.text.Write(p.head)
 		p.sinks = append(p.sinks, &p.text)
 	}
-	if err := p.copy(ctx, message); err != nil {
+	if err := p.copy(ctx, message); err != nil || !held {
 		return err
 	}
 	for _, private := range p.keys.privates {
 		p.v1a = append(p.v1a, ed25519.Sign(private, p.text.Bytes()))
 	}
-	return nil
-}
-
-// readTwice is read for private keys and a body too large to be held.
-func (p *pass) readTwice(ctx context.Context, message task.Message) error {
-	streams := make([]*stream, len(p.keys.privates))
-	for i, private := range p.keys.privates {
-		streams[i] = newStream(private)
-		streams[i].Write(p.head)
-		p.sinks = append(p.sinks, streams[i])
-	}
-	if err := p.copy(ctx, message); err != nil {
-		return err
-	}
-
-	again := sha256.New()
-	p.sinks = append(p.sinks[:0], again)
-	for _, s := range streams {
-		s.turn()
-		s.Write(p.head)
-		p.sinks = append(p.sinks, s)
-	}
-	if err := p.copy(ctx, message); err != nil {
-		return err
-	}
-	// Not just an invalid signature: together with a valid one for the same
-	// first reading it would give the private key away.
-	if !bytes.Equal(again.Sum(nil), p.digest.Sum(p.sum[:0])) {
-		return errors.New("the body was not the same when it was read again")
-	}
-	for _, s := range streams {
-		p.v1a = append(p.v1a, s.sign())
+	if message.Size > smallBody {
+		p.text = bytes.Buffer{} // while its place is still taken
 	}
 	return nil
 }

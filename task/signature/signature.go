@@ -4,7 +4,7 @@
 // Every callback is signed twice. The headers webhook-id, webhook-timestamp
 // and webhook-signature are Standard Webhooks 1.0 (standardwebhooks.com), with
 // one v1 signature (HMAC-SHA256) for each secret and one v1a signature
-// (Ed25519) for each private key; that project's libraries verify them.
+// (Ed25519) for each private key if the body has at most 16 MiB; that project's libraries verify them.
 // X-Callback-Signature is the plain HMAC-SHA256 of the body, for a receiver
 // that wants to verify with ten lines of its own; it knows no timestamp, so
 // it does not tell an old callback from a new one. RFC 9421 HTTP Message
@@ -86,11 +86,11 @@ func New(config Config) (*Signer, error) {
 // Sign sets the signature headers of a message in header, replacing those of
 // an earlier attempt. It does nothing if there is no key for the destination.
 //
-// It reads the body once; twice if it is larger than 1 MiB and there is a
-// private key. It never holds more than that 1 MiB of it. An error means that
-// the body could not be read, was not message.Size bytes long, changed from
-// one reading to the next, that ctx has ended, or that message has no usable ID
-// or URL. The callback must not be sent then.
+// It reads the body once, and holds it only for a private key and up to 16 MiB;
+// a larger body gets no v1a signature. An error means that the body could not be
+// read, was not message.Size bytes long, is too large for Ed25519 with no secret
+// to sign it instead, that ctx has ended, or that message has no usable ID or
+// URL. The callback must not be sent then.
 func (s *Signer) Sign(ctx context.Context, header http.Header, message task.Message) error {
 	keys := s.fallback
 	if own := s.hosts.find(message.URL); own != nil {

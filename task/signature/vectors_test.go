@@ -2,7 +2,6 @@ package signature
 
 import (
 	"crypto/ed25519"
-	"crypto/rand"
 	"encoding/base64"
 	"net/url"
 	"testing"
@@ -57,24 +56,6 @@ func TestMessageSignatureVectors(t *testing.T) {
 			require.Equal(t, tc.base, base)
 			require.Equal(t, tc.want, base64.StdEncoding.EncodeToString(tc.keys.signMessage(base)))
 		})
-	}
-}
-
-// The two-pass signature is the one that crypto/ed25519 makes.
-func TestStreamIsEd25519(t *testing.T) {
-	for size := range 300 {
-		_, private, err := ed25519.GenerateKey(nil)
-		require.NoError(t, err)
-		message := make([]byte, size*size)
-		rand.Read(message)
-
-		s := newStream(private)
-		s.Write(message[:len(message)/3])
-		s.Write(message[len(message)/3:])
-		s.turn()
-		s.Write(message[:len(message)/2])
-		s.Write(message[len(message)/2:])
-		require.Equal(t, ed25519.Sign(private, message), s.sign())
 	}
 }
 

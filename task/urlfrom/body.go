@@ -1,6 +1,8 @@
 package urlfrom
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http"
 	"strings"
 )
@@ -29,7 +31,7 @@ func (f *Finder) WantsBody(h http.Header) bool {
 // A body that is not what its Content-Type says has no URL: it is for the
 // backend to complain about. That includes JSON that is nested more than 10,000
 // deep, and a multipart body without its closing delimiter. A byte order mark
-// before JSON is skipped.
+// before JSON is skipped. A URL-encoded form that is JSON is taken for that.
 func (f *Finder) InBody(contentType string, body []byte) (Found, error) {
 	var found Found
 	var err error
@@ -37,7 +39,11 @@ func (f *Finder) InBody(contentType string, body []byte) (Found, error) {
 	case jsonBody:
 		found, err = f.json.find(body)
 	case formBody:
-		err = f.fields.cutPairs(string(body), &found)
+		if isJSON(body) {
+			found, err = f.json.find(body)
+		} else {
+			err = f.fields.cutPairs(string(body), &found)
+		}
 	case multipartBody:
 		found, err = f.fields.findPart(contentType, body)
 	}
@@ -45,6 +51,14 @@ func (f *Finder) InBody(contentType string, body []byte) (Found, error) {
 		return Found{}, err
 	}
 	return found, nil
+}
+
+// isJSON says that what claims to be a URL-encoded form is JSON, and can be
+// nothing else, since forms have neither braces nor quotes: curl -d says form,
+// whatever it sends.
+func isJSON(body []byte) bool {
+	begin := bytes.TrimLeft(body, " \t\r\n")
+	return len(begin) > 0 && (begin[0] == '{' || begin[0] == '[') && json.Valid(begin)
 }
 
 // Found is what InBody found.

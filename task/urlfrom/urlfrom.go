@@ -64,6 +64,9 @@ func New(expressions []Expression) *Finder {
 	return f
 }
 
+// Headers are the headers that a callback URL is looked for in, in canonical form.
+func (f *Finder) Headers() []string { return f.headers }
+
 // One is the URL that two places of a request agree on. An empty one is
 // none. Two different ones are an ErrConflict.
 func One(a, b string) (string, error) {
