@@ -5,12 +5,14 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ringback/ringback/store/badger/journal"
 	"github.com/ringback/ringback/task"
 )
 
@@ -65,6 +67,63 @@ func TestFailedCommit(t *testing.T) {
 			proceed <- struct{}{}
 		}
 	}()
+}
+
+// failing is a file of the journal whose syncs fail with an error, if there is one.
+type failing struct {
+	journal.File
+	err *atomic.Pointer[error]
+}
+
+func (f failing) Data() error {
+	if err := f.err.Load(); err != nil {
+		return *err
+	}
+	return f.File.Data()
+}
+
+// A disk that fails stops the store, which says so, once. One that is full does
+// not: the next step may succeed, and what failed has not happened.
+func TestFailedSync(t *testing.T) {
+	var failure atomic.Pointer[error]
+	told := make(chan error, 10)
+	dir := t.TempDir()
+	s := open(t, dir, Options{
+		OnFailure:   func(err error) { told <- err },
+		wrapJournal: func(_ string, f journal.File) journal.File { return failing{f, &failure} },
+	})
+	kept := create(t, s, 10)
+	set := func(err error) { failure.Store(&err) }
+	set(syscall.ENOSPC)
+	full := newTask()
+	require.ErrorIs(t, s.Create(t.Context(), full, newRequest(10), nil), task.ErrNoSpace)
+	require.ErrorIs(t, s.Health(), task.ErrNoSpace)
+	failure.Store(nil)
+	kept2 := create(t, s, 10)
+	require.NoError(t, s.Health())
+	_, err := s.Load(t.Context(), full.ID)
+	require.ErrorIs(t, err, task.ErrNotFound)
+	require.Empty(t, told)
+
+	set(syscall.EIO)
+	require.ErrorIs(t, s.Create(t.Context(), newTask(), newRequest(10), nil), syscall.EIO)
+	failure.Store(nil) // as if it were well again: nobody knows what it has done
+	for range 3 {
+		require.ErrorContains(t, s.Create(t.Context(), newTask(), newRequest(10), nil), "start again")
+	}
+	require.ErrorIs(t, s.Health(), syscall.EIO)
+	require.ErrorIs(t, <-told, syscall.EIO)
+	require.Empty(t, told)
+	for _, one := range []*task.Task{kept, kept2} {
+		_, err := s.LoadRequest(t.Context(), one.ID)
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.Close())
+	s = open(t, dir, Options{})
+	for _, one := range []*task.Task{kept, kept2} {
+		_, err := s.LoadRequest(t.Context(), one.ID)
+		require.NoError(t, err)
+	}
 }
 
 // Each step of a transaction has its own outcome: one that is refused does not
