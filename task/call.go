@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -84,9 +85,15 @@ func (x *backendCall) attempt(call *Call) (err error) {
 	}
 	body, err := e.openBody(call.TaskID, RequestPart, call.Request.Body)
 	if err != nil {
-		return fmt.Errorf("opening the stored request body: %w", err)
+		return lostBody(err)
 	}
-	defer body.Close()
+	stored := &storedBody{ReadSeekCloser: body}
+	defer stored.Close()
+	defer func() {
+		if lost := stored.err.Load(); lost != nil { // whatever the backend made of it
+			err = *lost
+		}
+	}()
 	defer func() {
 		switch p := recover(); p {
 		case nil:
@@ -98,8 +105,34 @@ func (x *backendCall) attempt(call *Call) (err error) {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	call.Body = body
+	call.Body = stored
 	return x.route.Backend.Call(x.ctx, call, x.answer)
+}
+
+// errRequestLost says that the stored body of a request is not there, or is damaged.
+var errRequestLost = errors.New("the stored request body can't be read")
+
+// lostBody makes an error of a body errRequestLost if trying again is in vain.
+func lostBody(err error) error {
+	if lost(err) {
+		return fmt.Errorf("%w: %w", errRequestLost, err)
+	}
+	return fmt.Errorf("opening the stored request body: %w", err)
+}
+
+// storedBody is a request's body that remembers that it could not be read.
+type storedBody struct {
+	io.ReadSeekCloser
+	err atomic.Pointer[error] // a transport may read on when the call is over
+}
+
+func (b *storedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadSeekCloser.Read(p)
+	if err != nil && lost(err) {
+		why := lostBody(err)
+		b.err.Store(&why)
+	}
+	return n, err
 }
 
 // leave concludes a call that does not end.

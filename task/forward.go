@@ -33,7 +33,7 @@ func (e *Engine) forward(turn *lanes.Turn[ID]) {
 		c.end()
 	case err != nil && lost(err):
 		e.log.Error("reading the request of a task", zap.Stringer("task", c.id), zap.Error(err))
-		c.finish(r, Failed, nil, &Failure{CodeRequestLost, http.StatusInternalServerError, "the stored request can't be read"})
+		c.finish(r, Failed, nil, requestLost)
 	case err != nil:
 		c.failed("reading the request of a task", err)
 		c.end()

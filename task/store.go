@@ -44,7 +44,8 @@ type Store interface {
 	// earlier, interrupted try may have left. A body that no record refers to
 	// (the process died before the record came) is cleaned up by the store.
 	CreateBody(ctx context.Context, id ID, part Part) (BodyWriter, error)
-	// OpenBody reads a body that was committed; ErrNotFound.
+	// OpenBody reads a body that was committed; ErrNotFound. One that is damaged
+	// is an ErrBadRecord, here or from Read, instead of other bytes.
 	OpenBody(ctx context.Context, id ID, part Part) (io.ReadSeekCloser, error)
 
 	// Due calls each for every task whose next action is a call or a delivery,

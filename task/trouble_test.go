@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -248,4 +249,54 @@ func TestATaskThatHasVanished(t *testing.T) {
 		require.Zero(t, task.Pending(w.engine))
 		require.Zero(t, task.Lives(w.engine))
 	})
+}
+
+// damagedBodies is a store whose large bodies are missing, or damaged in the
+// middle.
+type damagedBodies struct {
+	task.Store
+	missing bool
+}
+
+func (s damagedBodies) OpenBody(ctx context.Context, id task.ID, part task.Part) (io.ReadSeekCloser, error) {
+	if s.missing {
+		return nil, task.ErrNotFound
+	}
+	body, err := s.Store.OpenBody(ctx, id, part)
+	return damagedBody{body}, err
+}
+
+type damagedBody struct{ io.ReadSeekCloser }
+
+func (b damagedBody) Read(p []byte) (int, error) {
+	if at, _ := b.Seek(0, io.SeekCurrent); at > 0 {
+		return 0, task.ErrBadRecord
+	}
+	return b.ReadSeekCloser.Read(p[:min(len(p), 100)])
+}
+
+// A request whose stored body is gone or damaged is told as such, at once: no
+// other try would be better, and the backend is not to blame.
+func TestARequestWhoseBodyIsLost(t *testing.T) {
+	for name, missing := range map[string]bool{"missing": true, "damaged": false} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.on(damagedBodies{w.store, missing})
+				w.answers(func(_ context.Context, call *task.Call, _ http.ResponseWriter) error {
+					_, err := io.Copy(io.Discard, call.Body)
+					return err
+				})
+				id := w.accept(func(a *task.Acceptance) {
+					a.Body, a.ContentLength = strings.NewReader(strings.Repeat("x", 100_000)), 100_000
+				})
+				time.Sleep(time.Hour)
+				got := w.task(id)
+				require.Equal(t, task.Failed, got.Status)
+				require.Equal(t, task.CodeRequestLost, got.Failure.Code)
+				require.Equal(t, 1, got.Attempts)
+				require.Len(t, w.received(), 1)
+			})
+		})
+	}
 }

@@ -58,6 +58,8 @@ func (v verdict) message() string {
 	return "the backend answered " + strconv.Itoa(v.answer)
 }
 
+var requestLost = &Failure{CodeRequestLost, http.StatusInternalServerError, "the stored request can't be read"}
+
 // judge decides what a call came to. cause is why its context ended, if it
 // did. An answer that is complete counts although the process is stopping, but
 // not beyond the time that it had, nor when nobody wants it any more.
@@ -74,6 +76,8 @@ func judge(cause, err error, answer *capture, repeatable bool) verdict {
 	case errors.Is(cause, errTimeout):
 		return verdict{err: err, retry: repeatable, failure: &Failure{CodeBackendTimeout, http.StatusGatewayTimeout,
 			"the backend did not answer in time"}}
+	case errors.Is(err, errRequestLost):
+		return verdict{err: err, failure: requestLost}
 	case err == nil:
 		v := verdict{answer: answer.status}
 		if retryable(answer.status) {

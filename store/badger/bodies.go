@@ -170,14 +170,24 @@ func (s *Store) OpenBody(ctx context.Context, id task.ID, part task.Part) (io.Re
 		if r, err = s.bodies.key.unseal(file, name); err == nil {
 			return &bodyReader{r, file}, nil
 		}
-		err = errors.Join(err, file.Close())
+		err = errors.Join(fmt.Errorf("%w: %w", task.ErrBadRecord, err), file.Close())
 	}
 	return nil, fmt.Errorf("%s body of task %s: %w", part, id, err)
 }
 
+// bodyReader reads a body. What is damaged is a task.ErrBadRecord, and none of
+// it is told.
 type bodyReader struct {
 	io.ReadSeeker
 	io.Closer
+}
+
+func (r *bodyReader) Read(p []byte) (int, error) {
+	n, err := r.ReadSeeker.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("%w: %w", task.ErrBadRecord, err)
+	}
+	return n, err
 }
 
 // bodyWriter is a body on its way: a file under another name until Commit.

@@ -159,7 +159,7 @@ func testTampered(t *testing.T, key []byte) {
 	for name, content := range spoilt {
 		require.NoError(t, os.WriteFile(path, content, 0o600))
 		_, err := readBody(t, s, ids[0], task.RequestPart)
-		require.Error(t, err, name)
+		require.ErrorIs(t, err, task.ErrBadRecord, name)
 	}
 	require.NoError(t, os.WriteFile(path, good, 0o600))
 	got, err := readBody(t, s, ids[0], task.RequestPart)

@@ -60,8 +60,7 @@ func inspect(dir string, encryptionKey []byte) (*inspected, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Badger insists on it for tables that are encrypted.
-	indexes, err := ristretto.NewCache(&ristretto.Config[uint64, *fb.TableIndex]{NumCounters: 1000, MaxCost: 16 << 20, BufferItems: 64})
+	indexes, err := newIndexCache()
 	if err != nil {
 		return nil, err
 	}
@@ -194,9 +193,16 @@ func manifestTables(path string) (tables []listedTable, readable int64, err erro
 	return tables, readable, nil
 }
 
+// indexCache is what Badger insists on for tables that are encrypted.
+type indexCache = ristretto.Cache[uint64, *fb.TableIndex]
+
+func newIndexCache() (*indexCache, error) {
+	return ristretto.NewCache(&ristretto.Config[uint64, *fb.TableIndex]{NumCounters: 1000, MaxCost: 16 << 20, BufferItems: 64})
+}
+
 // inspectTable verifies the checksums of a table, and returns the latest
 // checkpoint in it; nil if there is none.
-func inspectTable(path string, listed badger.TableManifest, registry *badger.KeyRegistry, indexes *ristretto.Cache[uint64, *fb.TableIndex]) (found *checkpoint, err error) {
+func inspectTable(path string, listed badger.TableManifest, registry *badger.KeyRegistry, indexes *indexCache) (found *checkpoint, err error) {
 	damaged := func(reason any) error { return fmt.Errorf("table %s of the database is damaged: %v", path, reason) }
 	key, err := registry.DataKey(listed.KeyID)
 	if err != nil {

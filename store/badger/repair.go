@@ -10,11 +10,9 @@ import (
 	"slices"
 
 	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/fb"
 	boptions "github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/table"
 	"github.com/dgraph-io/badger/v4/y"
-	"github.com/dgraph-io/ristretto/v2"
 	"github.com/dgraph-io/ristretto/v2/z"
 
 	"github.com/ringback/ringback/store/badger/journal"
@@ -113,7 +111,7 @@ const deletedBit = 1 // of an entry's meta byte
 // salvageTable puts what can be read of a table, block by block. Which data
 // key it has is tried out.
 func salvageTable(path string, registry *badger.KeyRegistry, put putVersion) (err error) {
-	indexes, err := ristretto.NewCache(&ristretto.Config[uint64, *fb.TableIndex]{NumCounters: 1000, MaxCost: 16 << 20, BufferItems: 64})
+	indexes, err := newIndexCache()
 	if err != nil {
 		return err
 	}
