@@ -39,6 +39,7 @@ func Check(dir string, options Options) (*Found, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer d.unlock()
 	found := &Found{Records: d.journal.Last - d.journal.Checkpoint, Tasks: make(map[string]int)}
 	parent, err := os.MkdirTemp(filepath.Dir(filepath.Clean(dir)), "ringback-check-")
 	if err != nil {

@@ -194,7 +194,7 @@ func (s *Store) commitSome(steps []*step) (rest []*step) {
 			s.expiry.note(p.writes)
 		}
 		if p.rotate && err == nil {
-			s.finish(p, s.rotate())
+			s.finish(p, errors.Join(s.tryAgain(), s.rotate()))
 			continue
 		}
 		s.finish(p, err)
@@ -211,6 +211,7 @@ func (s *Store) commitSome(steps []*step) (rest []*step) {
 // admit takes one step into the commit, whole or not at all.
 func (s *Store) admit(v *view, p *step, room need) error {
 	if p.need > room {
+		s.compactor.wanted() // there may be something to give back
 		return task.ErrNoSpace
 	}
 	if err := s.failed(); err != nil && len(p.writes) > 0 {
@@ -250,16 +251,32 @@ func (s *Store) keep(steps []*step, size int64) error {
 		s.recent.forget(record)
 		return s.writeFailed(err)
 	}
-	if s.trouble.Load() != nil {
-		s.trouble.Store(nil)
-		s.log.Info("task store can write again")
-	}
+	s.writes()
 	s.recent.add(steps)
 	s.space.wrote(size)
 	s.compactor.wrote(size)
 	for _, p := range steps {
 		p.recycle()
 	}
+	return nil
+}
+
+// writes says that the journal can be written to.
+func (s *Store) writes() {
+	if s.trouble.Swap(nil) != nil {
+		s.log.Info("task store can write again")
+	}
+}
+
+// tryAgain finds out whether the journal can be written to, after it could not.
+func (s *Store) tryAgain() error {
+	if s.trouble.Load() == nil {
+		return nil
+	}
+	if err := s.journal.Try(); err != nil {
+		return s.writeFailed(err)
+	}
+	s.writes()
 	return nil
 }
 
@@ -271,6 +288,7 @@ func (s *Store) writeFailed(err error) error {
 	if !errors.Is(err, task.ErrNoSpace) {
 		return s.fail(err)
 	}
+	s.compactor.wanted() // which tries again, even if nobody else does
 	if s.trouble.Swap(&err) == nil {
 		s.log.Error("task store can't write for now; trying again with each step", zap.Error(err))
 	}

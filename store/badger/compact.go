@@ -87,6 +87,15 @@ func (c *compactor) flushed(n int64, removed int) {
 	}
 }
 
+// wanted says that there is a lack of what the compactor may give back.
+func (c *compactor) wanted() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.resting {
+		c.wakeUp()
+	}
+}
+
 // wakeUp has the compactor look for work. The caller has the lock.
 func (c *compactor) wakeUp() {
 	c.resting, c.unflushed = false, 0

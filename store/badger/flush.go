@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -46,6 +48,16 @@ func (f *flushing) problem() error {
 	return f.trouble
 }
 
+// slow says why a generation that is being written takes long.
+func (f *flushing) slow(trouble error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.busy {
+		f.trouble = trouble
+		f.changed.Broadcast()
+	}
+}
+
 func (f *flushing) set(busy bool, trouble error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -73,21 +85,27 @@ func (s *Store) rotate() error {
 	return nil
 }
 
-// flushPause is how long a flush that failed waits for another try.
-const flushPause = time.Second
+const (
+	flushPause    = time.Second     // before a flush that failed is tried again
+	flushPatience = 5 * time.Second // after which steps don't wait for a flush
+)
+
+var errSlowFlush = fmt.Errorf("%w, or its disk is slow: the database could not yet write what came before", task.ErrNoSpace)
 
 // flush gives Badger a generation, and tries again for as long as there is
 // hope. What then comes of it is the next start's.
 func (s *Store) flush(g *generation) {
 	for {
+		slow := time.AfterFunc(flushPatience, func() { s.flushing.slow(errSlowFlush) })
 		err := s.give(s.context, g)
+		slow.Stop()
 		switch {
 		case err == nil:
 			s.checkpoint = g.last
 			s.recent.drop(s.compactor.quiet() > 0)
 			s.flushing.set(false, nil)
 			return
-		case s.context.Err() != nil || !errors.Is(err, task.ErrNoSpace):
+		case s.context.Err() != nil || !passes(err):
 			if s.context.Err() == nil {
 				s.fail(err)
 			}
@@ -103,8 +121,27 @@ func (s *Store) flush(g *generation) {
 	}
 }
 
-// give gives Badger a generation, for good. An error that is a task.ErrNoSpace
-// has left Badger as sound as it was.
+// passes says that an error of a flush may be over at the next try. None of
+// Badger itself is: after that, nobody knows what it has.
+func passes(err error) bool {
+	for _, passing := range []error{task.ErrNoSpace, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	return false
+}
+
+// ofBadger makes an error one that does not pass.
+func ofBadger(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("writing to the database: %v", err)
+}
+
+// give gives Badger a generation, for good. After an error that passes it may
+// be given again.
 func (s *Store) give(ctx context.Context, g *generation) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -127,10 +164,7 @@ func (s *Store) write(g *generation) error {
 	if err := s.step(flushWrite); err != nil {
 		return err
 	}
-	if err := s.writeOut(g); err != nil {
-		return fmt.Errorf("writing to the database: %w", err)
-	}
-	return nil
+	return ofBadger(s.writeOut(g))
 }
 
 // writeOut writes a generation to Badger.
@@ -188,7 +222,7 @@ func (s *Store) makeDurable(ctx context.Context, last uint64) error {
 	if err := errors.Join(s.awaitTables(ctx, dir), s.step(flushSync)); err != nil {
 		return err
 	}
-	if err := errors.Join(s.db.Sync(), protect(dir), durable.Dir(dir), s.step(flushCheckpoint)); err != nil {
+	if err := errors.Join(ofBadger(s.db.Sync()), protect(dir), durable.Dir(dir), s.step(flushCheckpoint)); err != nil {
 		return err
 	}
 	c, err := newCheckpoint(dir, last)
@@ -196,9 +230,10 @@ func (s *Store) makeDurable(ctx context.Context, last uint64) error {
 		return err
 	}
 	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(checkpointKey, c.encode()) }); err != nil {
-		return err
+		return ofBadger(err)
 	}
-	return errors.Join(s.step(flushSyncCheckpoint), s.db.Sync(), s.step(flushDone))
+	// It may have begun another log.
+	return errors.Join(s.step(flushSyncCheckpoint), ofBadger(s.db.Sync()), durable.Dir(dir), s.step(flushDone))
 }
 
 // flushStep is a step of a flush, for tests.
@@ -222,14 +257,10 @@ func (s *Store) step(next flushStep) error {
 // awaitTables waits until Badger has made tables of all memtables but the one
 // that it writes to. The caller holds s.writing, so that it is the same one.
 func (s *Store) awaitTables(ctx context.Context, dir string) error {
-	begun := time.Now()
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		logs, err := memtableFiles(dir)
 		if err != nil || len(logs) <= 1 {
 			return err
-		}
-		if time.Since(begun) > 5*time.Second {
-			s.flushing.set(true, fmt.Errorf("%w, or its database is busy: it could not yet write what came before", task.ErrNoSpace))
 		}
 		select {
 		case <-ctx.Done():
@@ -285,9 +316,14 @@ type manifestMark struct {
 	which uint64 // the checksum and length of its first entry
 }
 
+// newCheckpoint makes durable what it finds: a compaction may just be writing it.
 func newCheckpoint(dir string, record uint64) (c checkpoint, err error) {
-	content, err := os.ReadFile(filepath.Join(dir, badger.ManifestFilename))
-	return checkpoint{record, markManifest(content)}, err
+	file, err := os.OpenFile(filepath.Join(dir, badger.ManifestFilename), os.O_RDWR, 0)
+	if err != nil {
+		return c, err
+	}
+	content, err := io.ReadAll(file)
+	return checkpoint{record, markManifest(content)}, errors.Join(err, durable.Data(file), file.Close())
 }
 
 func markManifest(content []byte) (m manifestMark) {

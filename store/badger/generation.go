@@ -19,8 +19,9 @@ type recent struct {
 	mu       sync.RWMutex
 	active   *generation // that grows
 	flushing *generation // that is being written to Badger; nil if there is none
-	// flushed is how many generations Badger has got.
-	flushed int
+	// rotated is how many generations there were before the active one, and
+	// flushed how many of them Badger has got.
+	rotated, flushed int
 	// spare is one of those, whose memory is used again.
 	spare *generation
 }
@@ -135,6 +136,7 @@ func (r *recent) rotate(last uint64) *generation {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.active.last = last
+	r.rotated++
 	r.flushing, r.active, r.spare = r.active, r.spare, nil
 	if r.active == nil {
 		r.active = newGeneration()

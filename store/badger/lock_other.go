@@ -2,5 +2,7 @@
 
 package badger
 
-// lock is left to Badger on this system.
+// locks says that lock does what Badger would; it is left to that.
+const locks = false
+
 func lock(string) (unlock func() error, err error) { return func() error { return nil }, nil }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"go.uber.org/zap"
 
 	"github.com/ringback/ringback/store/badger/durable"
 	"github.com/ringback/ringback/store/badger/journal"
@@ -70,17 +71,22 @@ type directory struct {
 	dir      string
 	database *inspected
 	journal  *journal.Contents
+	unlock   func() error
 }
 
-// look looks at a store's directory, and changes nothing.
-func look(dir string, encryptionKey []byte) (*directory, error) {
+// look locks a store's directory, and looks at it; it changes nothing.
+func look(dir string, encryptionKey []byte) (d *directory, err error) {
 	path := filepath.Join(dir, dbDir)
 	unlock, err := lock(path)
 	if err != nil {
 		return nil, fmt.Errorf("task store %s is in use by another process%s: stop that one first, or give this one a directory of its own", dir, ownerOf(path))
 	}
-	defer unlock() // since Badger locks it, too
-	d := &directory{dir: dir}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, unlock())
+		}
+	}()
+	d = &directory{dir: dir, unlock: unlock}
 	if d.database, err = inspect(path, encryptionKey); err != nil {
 		return nil, explain(dir, encryptionKey, err)
 	}
@@ -117,34 +123,20 @@ func explain(dir string, encryptionKey []byte, err error) error {
 }
 
 // open opens the store of a directory that is sound.
-func (d *directory) open(options Options) (*Store, error) {
-	db, err := d.openDB(options)
-	if err != nil {
-		return nil, err
+func (d *directory) open(options Options) (s *Store, err error) {
+	// What a process with larger memtables has left behind when it was killed
+	// does not fit into smaller ones; those can be had after a clean end.
+	if d.database.memTable > 0 || !d.journal.Empty() {
+		options.MemTableSize = max(options.MemTableSize, d.database.memTable, 4*d.journal.FileSize)
 	}
-	s, err := newStore(d, db, options)
+	db, err := openBadger(d.dir, options)
 	if err != nil {
-		return nil, errors.Join(noSpace(fmt.Errorf("task store %s: %w", d.dir, err)), db.Close())
+		return nil, errors.Join(err, d.unlock())
+	}
+	if s, err = newStore(d, db, options); err != nil {
+		return nil, errors.Join(noSpace(fmt.Errorf("task store %s: %w", d.dir, err)), db.Close(), d.unlock())
 	}
 	return s, nil
-}
-
-// openDB opens Badger. The memtables that a process has left behind are made
-// into tables first if they don't fit into those of the options, which Badger
-// does not bear.
-func (d *directory) openDB(options Options) (*badger.DB, error) {
-	if needed := max(d.database.memTable, 4*d.journal.FileSize); d.database.memTable > 0 && needed > options.MemTableSize {
-		large := options
-		large.MemTableSize = needed
-		db, err := openBadger(d.dir, large)
-		if err == nil {
-			err = db.Close()
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return openBadger(d.dir, options)
 }
 
 // manyLogs is more than Badger has at a time.
@@ -176,6 +168,7 @@ func newStore(d *directory, db *badger.DB, options Options) (*Store, error) {
 		batch:     make(map[string][]byte),
 		committed: make(chan struct{}),
 		onFailure: options.OnFailure,
+		unlock:    d.unlock,
 	}
 	s.flushing.changed.L = &s.flushing.mu
 	s.context, s.cancel = context.WithCancel(context.Background())
@@ -195,6 +188,12 @@ func newStore(d *directory, db *badger.DB, options Options) (*Store, error) {
 		}
 	}
 	onlySealed := len(options.EncryptionKey) > 0 && d.database.checkpoint != nil
+	if d.journal.Gap != "" {
+		s.log.Warn("the journal of the task store has a gap; if the machine did not crash, something was lost", zap.String("missing", d.journal.Gap))
+	}
+	if err := d.journal.Sync(); err != nil { // or the database would have what the journal may lose
+		return nil, err
+	}
 	err = d.journal.Replay(journalOptions.Secret, onlySealed, func(records [][]byte) error {
 		g := newGeneration()
 		for _, record := range records {
@@ -227,9 +226,11 @@ func newStore(d *directory, db *badger.DB, options Options) (*Store, error) {
 	return s, nil
 }
 
+const lockFile = "LOCK"
+
 // ownerOf names the process that holds the lock, if it said so.
 func ownerOf(path string) string {
-	pid, err := os.ReadFile(filepath.Join(path, "LOCK"))
+	pid, err := os.ReadFile(filepath.Join(path, lockFile))
 	if err != nil || len(pid) == 0 {
 		return ""
 	}

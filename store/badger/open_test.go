@@ -51,11 +51,11 @@ func TestInUse(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// files is what there is in a directory, with its content.
+// files is what there is in a directory, with its content, but for the lock.
 func files(t *testing.T, dir string) map[string]string {
 	all := make(map[string]string)
 	require.NoError(t, filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
+		if err != nil || entry.IsDir() || entry.Name() == lockFile {
 			return err
 		}
 		b, err := os.ReadFile(path)

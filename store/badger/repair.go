@@ -28,6 +28,7 @@ func Repair(dir, to string, options Options) (tasks int, lost []error, err error
 	if err != nil {
 		return 0, nil, err
 	}
+	options.MemTableSize = max(options.MemTableSize, DefaultMemTableSize) // or large records go to the value log
 	if _, err := os.Stat(to); !errors.Is(err, os.ErrNotExist) {
 		return 0, nil, fmt.Errorf("%s is there already: name a directory that is not", to)
 	}

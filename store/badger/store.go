@@ -58,6 +58,7 @@ type Store struct {
 	calls     sync.WaitGroup // that are under way
 	running   sync.WaitGroup // goroutines
 	committed chan struct{}  // closed when all steps are done
+	unlock    func() error
 	context   context.Context
 	cancel    context.CancelFunc // ends what runs in the background
 	stopTidy  context.CancelFunc // ends what can be left to the next start
@@ -130,7 +131,7 @@ func (s *Store) Close() error {
 	go func() {
 		s.running.Wait()
 		s.sweeper.close()
-		closed <- errors.Join(s.db.Close(), s.journal.Close(), protect(filepath.Join(s.dir, dbDir)))
+		closed <- errors.Join(s.db.Close(), s.journal.Close(), protect(filepath.Join(s.dir, dbDir)), s.unlock())
 	}()
 	select {
 	case err := <-closed:

@@ -82,11 +82,11 @@ func (s *Store) begin(look func()) *badger.Txn {
 	for {
 		s.recent.mu.RLock()
 		look()
-		flushed := s.recent.flushed
+		rotated, flushed := s.recent.rotated, s.recent.flushed
 		s.recent.mu.RUnlock()
 		txn := s.db.NewTransaction(false)
 		s.recent.mu.RLock()
-		fits := s.recent.flushed == flushed
+		fits := s.recent.rotated == rotated && s.recent.flushed == flushed
 		s.recent.mu.RUnlock()
 		if fits {
 			return txn

@@ -211,9 +211,9 @@ func (j *Journal) Append(record []byte) error {
 	}
 	start := len(j.buffer)
 	j.buffer = slices.Grow(j.buffer, len(record)+overhead+pageSize)
-	j.buffer = append(j.buffer, make([]byte, recordHeader)...)
+	j.buffer = append(j.buffer, make([]byte, headSize)...)
 	j.buffer = j.seal.append(j.buffer, record, j.number)
-	j.header.putHead(j.buffer[start:], uint32(len(j.buffer)-start-recordHeader), j.number)
+	j.header.putHead(j.buffer[start:], uint32(len(j.buffer)-start-headSize), j.number)
 
 	end := len(j.buffer)
 	whole := (end + pageSize - 1) / pageSize * pageSize
@@ -238,12 +238,25 @@ func (j *Journal) Append(record []byte) error {
 	return nil
 }
 
+// Try finds out whether a record could be made durable, without one.
+func (j *Journal) Try() error {
+	f := j.files[j.active]
+	if _, err := f.WriteAt(j.endMark(), j.base+int64(len(j.buffer))); err != nil {
+		return err
+	}
+	return f.Data()
+}
+
 // mark writes an end mark, in vain if it fails: then a record that is damaged
 // later looks like one that was never finished.
 func (j *Journal) mark() {
-	var mark [recordHeader]byte
-	j.header.putHead(mark[:], endMark, j.number)
-	_, _ = j.files[j.active].WriteAt(mark[:], j.base+int64(len(j.buffer)))
+	_, _ = j.files[j.active].WriteAt(j.endMark(), j.base+int64(len(j.buffer)))
+}
+
+func (j *Journal) endMark() []byte {
+	mark := make([]byte, headSize)
+	j.header.putHead(mark, endMark, j.number)
+	return mark
 }
 
 // Close closes the files, and leaves them to the next Read.

@@ -156,7 +156,7 @@ func TestUnreadable(t *testing.T) {
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)
 	content[len(magic)] = version + 1
-	binary.LittleEndian.PutUint32(content[headerSize-4:], crc32.Checksum(content[:headerSize-4], castagnoli))
+	binary.LittleEndian.PutUint32(content[oldHeaderSize-4:], crc32.Checksum(content[:oldHeaderSize-4], castagnoli))
 	require.NoError(t, os.WriteFile(path, content, 0o600))
 	_, err = Read(dir)
 	require.ErrorContains(t, err, "and this program knows only 2:")

@@ -1,12 +1,15 @@
 package journal
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/ringback/ringback/store/badger/durable"
 )
 
 // Contents is what is in the directory of a journal.
@@ -18,6 +21,9 @@ type Contents struct {
 	Checkpoint uint64
 	// Last is the number of the last record.
 	Last uint64
+	// Gap says what is missing of a journal of version 1, which either was not
+	// needed any more or is damaged: that can't be told. Empty: nothing.
+	Gap string
 	// FileSize is the size of the largest file in bytes; zero if there is none.
 	FileSize int64
 
@@ -114,6 +120,8 @@ func (c *Contents) findOne(path string) (f found, err error) {
 	switch {
 	case !ok && isNamed(path):
 		return f, &DamageError{Path: path, Reason: "the header of this file of the journal is damaged"}
+	case !ok && len(bytes.TrimRight(content[:min(len(content), headerSize)], "\x00")) > 0:
+		return f, &DamageError{Path: path, Reason: "the header of this file of an older journal is damaged"}
 	case !ok: // never used
 		return f, nil
 	case f.actual < h.size:
@@ -141,6 +149,9 @@ func (c *Contents) choose(all []found) error {
 		case f.version == oldVersion:
 			// These were given up oldest first, and that was not durable: what is
 			// before a gap is not needed.
+			if len(c.files) > 0 {
+				c.Gap = fmt.Sprintf("records %d to %d before %s", next, f.first-1, f.path)
+			}
 			c.files = nil
 		case f.first == next-1 && f.first > c.files[older].first:
 			// The older file ends with a record that was written, but not for sure:
@@ -151,6 +162,21 @@ func (c *Contents) choose(all []found) error {
 		}
 		c.files = append(c.files, f)
 		c.Last = f.last()
+	}
+	return nil
+}
+
+// Sync makes durable what was read: the process that wrote it may have been
+// killed before it was.
+func (c *Contents) Sync() error {
+	for _, f := range c.files {
+		file, err := os.OpenFile(f.path, os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(durable.Data(file), file.Close()); err != nil {
+			return err
+		}
 	}
 	return nil
 }

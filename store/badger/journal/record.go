@@ -12,30 +12,35 @@ import (
 )
 
 // A file begins with a header: what it is, how it is encrypted, a salt that is
-// different each time the file is used, the number of its first record, up to
-// which record the database had everything when the file was begun, the size
-// of the file, and a checksum. Records follow: checksum, length, number, and
-// what was appended. The checksum of a record depends on the salt, so that what
-// an earlier use of the file has left behind is never taken for a record.
+// different each time the file is used, the number of its first record, a
+// checksum; then up to which record the database had everything when the file
+// was begun, the size of the file, and a checksum of all that. Records follow,
+// each with a head (checksum of the head, length, number, checksum of the
+// content), and then what was appended. The checksums depend on the salt, so
+// that what an earlier use of the file has left behind, or what a client sends,
+// is never taken for a record.
 //
-// When a record is durable, an end mark takes the place of the next: a record
+// When a record is durable, an end mark takes the place of the next: a head
 // without content. It is not synced. So a record that is damaged and the last
 // one is told from one that was being written when the process was killed: an
 // end mark follows it.
 const (
-	magic        = "RBjournal"
-	version      = 2
-	saltSize     = 16
-	headerSize   = len(magic) + 1 + 1 + saltSize + 8 + 8 + 8 + 4
-	recordHeader = 4 + 4 + 8
-	sealing      = 12 + 16 // nonce and tag of AES-GCM
-	overhead     = 2*recordHeader + sealing
-	endMark      = 1<<32 - 1 // in place of a length
+	magic      = "RBjournal"
+	version    = 2
+	saltSize   = 16
+	headSize   = 4 + 4 + 8 + 4
+	headerSize = oldHeaderSize + 8 + 8 + 4
+	sealing    = 12 + 16 // nonce and tag of AES-GCM
+	overhead   = 2*headSize + sealing
+	endMark    = 1<<32 - 1 // in place of a length
 
-	// Version 1 had neither checkpoint nor size nor end marks, wrote the header
-	// with the first record, and had as many files as it took.
+	// Version 1 had neither checkpoint nor size nor end marks nor a checksum for
+	// a head (its own was that of all of the record); it wrote the header with the
+	// first record, and had as many files as it took. What its header had is where
+	// it was, so that it knows that it does not know later versions.
 	oldVersion    = 1
 	oldHeaderSize = len(magic) + 1 + 1 + saltSize + 8 + 4
+	oldHeadSize   = 4 + 4 + 8
 )
 
 const (
@@ -63,45 +68,57 @@ func (h *header) length() int {
 	return headerSize
 }
 
+// headSize is how long the head of a record is.
+func (h *header) headSize() int {
+	if h.version == oldVersion {
+		return oldHeadSize
+	}
+	return headSize
+}
+
 func (h *header) encode() []byte {
 	b := make([]byte, 0, headerSize)
 	b = append(b, magic...)
 	b = append(b, h.version, h.kind)
 	b = append(b, h.salt[:]...)
 	b = binary.LittleEndian.AppendUint64(b, h.first)
-	if h.version != oldVersion {
-		b = binary.LittleEndian.AppendUint64(b, h.checkpoint)
-		b = binary.LittleEndian.AppendUint64(b, uint64(h.size))
+	b = binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	if h.version == oldVersion {
+		return b
 	}
+	b = binary.LittleEndian.AppendUint64(b, h.checkpoint)
+	b = binary.LittleEndian.AppendUint64(b, uint64(h.size))
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
 // decodeHeader reads a header; false if there is none, or a damaged one.
 func decodeHeader(b []byte) (h header, ok bool, err error) {
-	if len(b) < headerSize || string(b[:len(magic)]) != magic {
+	sound := func(length int) bool {
+		end := length - 4
+		return len(b) >= length && crc32.Checksum(b[:end], castagnoli) == binary.LittleEndian.Uint32(b[end:])
+	}
+	if !sound(oldHeaderSize) || string(b[:len(magic)]) != magic {
 		return h, false, nil
 	}
 	h.version = b[len(magic)]
-	b = b[:h.length()]
-	end := len(b) - 4
-	if crc32.Checksum(b[:end], castagnoli) != binary.LittleEndian.Uint32(b[end:]) {
-		return h, false, nil
-	}
 	if h.version > version {
 		return h, false, fmt.Errorf("it is of version %d, and this program knows only %d: use the program that wrote it", h.version, version)
 	}
-	b = b[len(magic)+1:]
-	h.kind = b[0]
-	copy(h.salt[:], b[1:])
-	h.first = binary.LittleEndian.Uint64(b[1+saltSize:])
+	if !sound(h.length()) {
+		return h, false, nil
+	}
+	old := b[len(magic)+1:]
+	h.kind = old[0]
+	copy(h.salt[:], old[1:])
+	h.first = binary.LittleEndian.Uint64(old[1+saltSize:])
 	if h.version != oldVersion {
-		h.checkpoint = binary.LittleEndian.Uint64(b[1+saltSize+8:])
-		h.size = int64(binary.LittleEndian.Uint64(b[1+saltSize+16:]))
+		h.checkpoint = binary.LittleEndian.Uint64(b[oldHeaderSize:])
+		h.size = int64(binary.LittleEndian.Uint64(b[oldHeaderSize+8:]))
 	}
 	return h, true, nil
 }
 
-// checksum is that of a record after its first four bytes.
+// checksum is one that depends on the salt.
 func (h *header) checksum(b []byte) uint32 {
 	return crc32.Update(crc32.Checksum(h.salt[:], castagnoli), castagnoli, b)
 }
@@ -110,42 +127,59 @@ func (h *header) checksum(b []byte) uint32 {
 func (h *header) putHead(record []byte, length uint32, number uint64) {
 	binary.LittleEndian.PutUint32(record[4:], length)
 	binary.LittleEndian.PutUint64(record[8:], number)
-	binary.LittleEndian.PutUint32(record, h.checksum(record[4:]))
+	binary.LittleEndian.PutUint32(record[16:], h.checksum(record[headSize:]))
+	binary.LittleEndian.PutUint32(record, h.checksum(record[4:headSize]))
 }
 
-// valid says whether a record, or an end mark, begins at an offset of a file,
-// and returns its number and content.
-func (h *header) valid(file []byte, at int) (number uint64, content []byte, ok bool) {
-	rest := file[at:]
-	if len(rest) < recordHeader {
-		return 0, nil, false
+// stored is what was found at an offset of a file: a record or an end mark.
+type stored struct {
+	number  uint64
+	content []byte
+	isEnd   bool // it is an end mark
+	length  int  // with its head
+}
+
+// recordAt reads the record or end mark at an offset of a file, if its number is
+// one of those that are possible. That it is none costs little, whatever is there.
+func (h *header) recordAt(file []byte, at int, least, most uint64) (r stored, ok bool) {
+	b, head := file[at:], h.headSize()
+	if len(b) < head {
+		return r, false
 	}
-	length := int64(binary.LittleEndian.Uint32(rest[4:]))
-	if length == endMark {
+	r.number = binary.LittleEndian.Uint64(b[8:])
+	if r.number < least || r.number > most {
+		return r, false
+	}
+	old := h.version == oldVersion
+	if !old && binary.LittleEndian.Uint32(b) != h.checksum(b[4:head]) {
+		return r, false
+	}
+	length := int64(binary.LittleEndian.Uint32(b[4:]))
+	if r.isEnd = length == endMark; r.isEnd {
 		length = 0
 	}
-	if length > int64(len(rest)-recordHeader) {
-		return 0, nil, false
+	if length > int64(len(b)-head) {
+		return r, false
 	}
-	rest = rest[:recordHeader+length]
-	if binary.LittleEndian.Uint32(rest) != h.checksum(rest[4:]) {
-		return 0, nil, false
+	r.length = head + int(length)
+	r.content = b[head:r.length]
+	if old {
+		return r, binary.LittleEndian.Uint32(b) == h.checksum(b[4:r.length])
 	}
-	return binary.LittleEndian.Uint64(rest[8:]), rest[recordHeader:], true
+	return r, binary.LittleEndian.Uint32(b[16:]) == h.checksum(r.content)
 }
-
-func isEndMark(record []byte) bool { return binary.LittleEndian.Uint32(record[4:]) == endMark }
 
 // records returns what the records of a file hold, as it was written.
 func (h *header) records(file []byte) (contents [][]byte, end int) {
 	end = h.length()
 	for {
-		number, content, ok := h.valid(file, end)
-		if !ok || number != h.first+uint64(len(contents)) || isEndMark(file[end:]) {
+		number := h.first + uint64(len(contents))
+		r, ok := h.recordAt(file, end, number, number)
+		if !ok || r.isEnd {
 			return contents, end
 		}
-		contents = append(contents, content)
-		end += recordHeader + len(content)
+		contents = append(contents, r.content)
+		end += r.length
 	}
 }
 
@@ -153,12 +187,8 @@ func (h *header) records(file []byte) (contents [][]byte, end int) {
 // does so because of damage: a record or end mark behind it proves that what
 // was there was durable, since only one record is being written at any time.
 func (h *header) damaged(file []byte, end int, number uint64) bool {
-	most := number + uint64(len(file)/recordHeader)
-	for at := end + 1; at+recordHeader <= len(file); at++ {
-		if n := binary.LittleEndian.Uint64(file[at+8:]); n < number || n > most {
-			continue
-		}
-		if _, _, ok := h.valid(file, at); ok {
+	for at := end + 1; at+h.headSize() <= len(file); at++ {
+		if _, ok := h.recordAt(file, at, number, number+uint64((at-end)/h.headSize())+1); ok {
 			return true
 		}
 	}

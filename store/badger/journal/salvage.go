@@ -1,7 +1,10 @@
 package journal
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +18,7 @@ func Salvage(dir string, secret []byte) (records [][]byte, lost []error) {
 	if err != nil {
 		return nil, []error{err}
 	}
-	byNumber := make(map[uint64][]byte)
+	var files []salvaged
 	var checkpoint uint64
 	for _, path := range paths {
 		content, err := os.ReadFile(path)
@@ -27,54 +30,67 @@ func Salvage(dir string, secret []byte) (records [][]byte, lost []error) {
 		switch {
 		case err != nil:
 			lost = append(lost, fmt.Errorf("journal %s: %w", path, err))
-			continue
-		case !ok && isNamed(path):
+		case ok:
+			checkpoint = max(checkpoint, h.checkpoint)
+			files = append(files, salvaged{h, path, content})
+		case isNamed(path) || len(bytes.TrimRight(content, "\x00")) > 0:
 			lost = append(lost, &DamageError{Path: path, Reason: "its header can't be read, and so nothing of it"})
-			continue
-		case !ok:
-			continue
-		}
-		checkpoint = max(checkpoint, h.checkpoint)
-		lost = append(lost, h.salvage(path, content, secret, byNumber)...)
-	}
-	numbers := make([]uint64, 0, len(byNumber))
-	for number := range byNumber {
-		if number > checkpoint {
-			numbers = append(numbers, number)
 		}
 	}
-	slices.Sort(numbers)
-	for i, number := range numbers {
-		if i > 0 && number != numbers[i-1]+1 {
-			lost = append(lost, &DamageError{Path: dir, Reason: fmt.Sprintf("records %d to %d of the journal can't be read", numbers[i-1]+1, number-1)})
+	// What is in a later file as well as in an earlier one was refused first.
+	slices.SortFunc(files, func(a, b salvaged) int { return cmp.Compare(a.first, b.first) })
+	byNumber := make(map[uint64][]byte)
+	for _, f := range files {
+		lost = append(lost, f.salvage(secret, byNumber)...)
+	}
+	next := checkpoint + 1
+	for _, number := range slices.Sorted(maps.Keys(byNumber)) {
+		if number < next {
+			continue
 		}
-		records = append(records, byNumber[number])
+		if number > next && (checkpoint > 0 || len(records) > 0) {
+			lost = append(lost, &DamageError{Path: dir, Reason: fmt.Sprintf("records %d to %d of the journal can't be read", next, number-1)})
+		}
+		records, next = append(records, byNumber[number]), number+1
 	}
 	return records, lost
 }
 
+// salvaged is a file whose header can be read.
+type salvaged struct {
+	header
+	path    string
+	content []byte
+}
+
 // salvage collects the records of a file.
-func (h *header) salvage(path string, content, secret []byte, byNumber map[uint64][]byte) (lost []error) {
-	seal, err := newSealer(h, secret)
+func (f *salvaged) salvage(secret []byte, byNumber map[uint64][]byte) (lost []error) {
+	seal, err := newSealer(&f.header, secret)
 	if err != nil {
-		return []error{fmt.Errorf("journal %s: %w", path, err)}
+		return []error{fmt.Errorf("journal %s: %w", f.path, err)}
 	}
-	for at, next := h.length(), h.first; at+recordHeader <= len(content); {
-		number, record, ok := h.valid(content, at)
-		if !ok || number < next || isEndMark(content[at:]) {
+	most := f.first + uint64(len(f.content)/f.headSize())
+	for at, next := f.length(), f.first; at+f.headSize() <= len(f.content); {
+		r, ok := f.recordAt(f.content, at, next, most)
+		if !ok {
 			at++
 			continue
 		}
-		length := recordHeader + len(record)
-		if number > next {
-			lost = append(lost, &DamageError{Path: path, Offset: at, Reason: fmt.Sprintf("records %d to %d before this can't be read", next, number-1)})
+		if r.number > next {
+			lost = append(lost, &DamageError{Path: f.path, Offset: at, Reason: fmt.Sprintf("records %d to %d before this can't be read", next, r.number-1)})
 		}
-		if record, err = seal.open(record, number); err == nil {
-			byNumber[number] = record
+		next = r.number
+		at += r.length
+		if r.isEnd {
+			continue
+		}
+		content, err := seal.open(r.content, r.number)
+		if err == nil {
+			byNumber[r.number] = content
 		} else {
-			lost = append(lost, &DamageError{Path: path, Offset: at, Reason: err.Error()})
+			lost = append(lost, &DamageError{Path: f.path, Offset: at - r.length, Reason: err.Error()})
 		}
-		at, next = at+length, number+1
+		next++
 	}
 	return lost
 }

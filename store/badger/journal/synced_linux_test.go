@@ -42,7 +42,7 @@ func TestSynced(t *testing.T) {
 type unmarked struct{ File }
 
 func (f unmarked) WriteAt(b []byte, at int64) (int, error) {
-	if len(b) == recordHeader {
+	if len(b) == headSize {
 		return len(b), nil
 	}
 	return f.File.WriteAt(b, at)
