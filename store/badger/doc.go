@@ -47,6 +47,8 @@
 // # Who owns what
 //
 //   - The committing goroutine: the journal, and which generations there are.
+//   - The lock of the directory: taken before the first look, given back when all
+//     is closed.
 //   - Store.writing: held while anything is written to Badger.
 //   - recent.mu: readers hold it as long as they use a value that is recent.
 //   - flushing.mu, space.mu, compactor.mu, bodies.mu, pending.mu, giants.mu: each
@@ -56,7 +58,8 @@
 // # Where it is
 //
 //	store.go       Store: what it has, and Close
-//	open.go        Open; inspect.go looks at what is there, before Badger does
+//	open.go        Open; inspect.go looks at what is there, before Badger does;
+//	               lock_unix.go keeps other processes away
 //	step.go        Create, Save, Remove: what a step writes; attach.go, keys.go, encode.go
 //	commit.go      the one goroutine that commits steps, many at a time
 //	journal/       keeps them until the database has them; durable/ syncs
