@@ -55,7 +55,7 @@ func newCompactor(db *badger.DB, space *space, memTable int64) *compactor {
 		after: 5 * time.Second, enough: 1000, much: 4 * memTable,
 		wake:      make(chan struct{}, 1),
 		lastWrite: time.Now(),
-		leftovers: manyLeftovers, // of opening
+		leftovers: 1, // of opening
 	}
 }
 
