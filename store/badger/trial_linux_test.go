@@ -77,6 +77,19 @@ func TestSlowTables(t *testing.T) {
 //go:linkname badgerSync github.com/dgraph-io/badger/v4.syncFunc
 var badgerSync func(*os.File) error
 
+// beforeSync is called before that, if there is one.
+var beforeSync atomic.Pointer[func(*os.File)]
+
+func init() { // when no database is open that could be syncing
+	sync := badgerSync
+	badgerSync = func(f *os.File) error {
+		if before := beforeSync.Load(); before != nil {
+			(*before)(f)
+		}
+		return sync(f)
+	}
+}
+
 // What a compaction has written to the manifest, but not synced yet, may be gone
 // after a power loss without anything being lost.
 func TestManifestThatIsNotSynced(t *testing.T) {
@@ -92,15 +105,14 @@ func TestManifestThatIsNotSynced(t *testing.T) {
 	require.NoError(t, err)
 	var once, durable atomic.Bool
 	syncing, goOn := make(chan struct{}), make(chan struct{})
-	before := badgerSync
-	badgerSync = func(f *os.File) error {
+	hold := func(f *os.File) {
 		if filepath.Base(f.Name()) == "MANIFEST" && once.CompareAndSwap(false, true) {
 			close(syncing)
 			<-goOn
 		}
-		return before(f)
 	}
-	defer func() { badgerSync = before }()
+	beforeSync.Store(&hold)
+	defer beforeSync.Store(nil)
 	flattened := make(chan error)
 	go func() { flattened <- s.compactor.flatten() }()
 	<-syncing
