@@ -32,8 +32,6 @@ import (
 
 // inspected is what is known of a database that Badger has not opened yet.
 type inspected struct {
-	exists     bool
-	tables     int
 	checkpoint *checkpoint // the latest; nil if there is none
 	manifest   []byte
 	readable   int64 // how much of it
@@ -52,7 +50,7 @@ func inspect(dir string, encryptionKey []byte) (*inspected, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s can't be read: %w", path, err)
 	}
-	i.exists, i.tables, i.readable = true, len(tables), readable
+	i.readable = readable
 	if i.manifest, err = os.ReadFile(path); err != nil {
 		return nil, err
 	}
@@ -96,9 +94,14 @@ func inspect(dir string, encryptionKey []byte) (*inspected, error) {
 // encrypted once.
 func openKeys(dir string, encryptionKey []byte) (registry *badger.KeyRegistry, err error) {
 	defer recovered(filepath.Join(dir, badger.KeyRegistryFileName), &err)
-	return badger.OpenKeyRegistry(badger.KeyRegistryOptions{
-		Dir: dir, ReadOnly: true, EncryptionKey: encryptionKey, EncryptionKeyRotationDuration: 100 * 365 * 24 * time.Hour,
-	})
+	return badger.OpenKeyRegistry(keyOptions(dir, encryptionKey))
+}
+
+// noRotation is so long that Badger does not add a data key.
+const noRotation = 100 * 365 * 24 * time.Hour
+
+func keyOptions(dir string, encryptionKey []byte) badger.KeyRegistryOptions {
+	return badger.KeyRegistryOptions{Dir: dir, ReadOnly: true, EncryptionKey: encryptionKey, EncryptionKeyRotationDuration: noRotation}
 }
 
 // recovered makes an error of a panic, which is how Badger tells of much that

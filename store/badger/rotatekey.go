@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -27,9 +26,8 @@ func RotateKey(dir string, oldKey, newKey []byte) error {
 	}
 	// Opening it checks the key, and that nothing is damaged. Closing it empties
 	// the journal, so that what is in there is not encrypted another way than the
-	// store is. Long enough that Badger does not add a data key meanwhile.
-	registry := badger.KeyRegistryOptions{Dir: path, ReadOnly: true, EncryptionKey: oldKey, EncryptionKeyRotationDuration: 100 * 365 * 24 * time.Hour}
-	s, err := Open(dir, Options{EncryptionKey: oldKey, EncryptionKeyRotation: registry.EncryptionKeyRotationDuration})
+	// store is.
+	s, err := Open(dir, Options{EncryptionKey: oldKey, EncryptionKeyRotation: noRotation})
 	if err != nil {
 		return err
 	}
@@ -40,12 +38,11 @@ func RotateKey(dir string, oldKey, newKey []byte) error {
 	if err != nil {
 		return fmt.Errorf("task store %s is in use by another process%s", dir, ownerOf(path))
 	}
-	keys, err := badger.OpenKeyRegistry(registry)
+	keys, err := openKeys(path, oldKey)
 	if err != nil {
 		return errors.Join(fmt.Errorf("task store %s: reading its data keys: %w", dir, err), unlock())
 	}
-	registry.EncryptionKey = newKey
-	if err := badger.WriteKeyRegistry(keys, registry); err != nil {
+	if err := badger.WriteKeyRegistry(keys, keyOptions(path, newKey)); err != nil {
 		return errors.Join(noSpace(fmt.Errorf("task store %s: writing its data keys: %w", dir, err)), unlock())
 	}
 	return unlock()
